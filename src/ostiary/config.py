@@ -1,0 +1,212 @@
+"""Settings and addresses: explicit argument, then environment, then default.
+
+Everything here is frozen. Nothing is read at import; the environment is read when a client
+is made. Neighbours: each domain's settings are built from these in its own room.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeVar
+
+import msgspec
+
+from .errors import InvalidArgumentError
+
+__all__ = [
+    "Address",
+    "AddressLike",
+    "Limits",
+    "TcpAddress",
+    "UnixAddress",
+    "parse_address",
+    "setting",
+    "timeout_seconds",
+]
+
+T = TypeVar("T")
+
+# The defaults of DESIGN's table. A domain whose guide promises another figure says so in
+# its own settings.
+TIMEOUT: Final = 30.0  # the whole call, retries included
+IDLE_TIMEOUT: Final = 120.0  # longest gap between stream events; comments do not feed it
+MAX_RETRIES: Final = 3
+MAX_CONNECTIONS: Final = 100  # per pool
+MAX_IDLE: Final = 20  # idle connections kept per pool
+IDLE_EXPIRY: Final = 30.0  # how long one is kept
+
+# sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
+_MAX_UNIX_PATH: Final = 103 if os.uname().sysname == "Darwin" else 107
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """Every size a peer can choose, in bytes unless the name says otherwise."""
+
+    head: int = 64 * 1024
+    header_count: int = 256
+    body: int = 64 * 1024 * 1024
+    decompressed_body: int = 64 * 1024 * 1024
+    sse_line: int = 1024 * 1024
+    sse_event: int = 8 * 1024 * 1024
+    frame_sent: int = 4 * 1024 * 1024
+    frame_accepted: int = 16 * 1024 * 1024
+
+    def __post_init__(self) -> None:
+        for name in self.__struct_fields__:
+            value = getattr(self, name)
+            if not 0 < value <= 0xFFFFFFFF:
+                raise InvalidArgumentError(f"limit {name}={value} is not between 1 and 2**32-1")
+
+
+class UnixAddress(msgspec.Struct, frozen=True):
+    """A Unix-domain stream socket, `~` already expanded."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"unix://{self.path}"
+
+
+class TcpAddress(msgspec.Struct, frozen=True):
+    """A TCP endpoint; `tls` asks for TLS with verification always on."""
+
+    host: str
+    port: int
+    tls: bool = False
+
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{'tls' if self.tls else 'tcp'}://{host}:{self.port}"
+
+
+Address = UnixAddress | TcpAddress
+AddressLike = str | os.PathLike[str] | Sequence[object] | Mapping[str, object] | Address
+
+
+def parse_address(value: AddressLike, *, default_port: int | None = None) -> Address:
+    """Turn any accepted spelling into an `Address`.
+
+    Accepted: `unix:///path`, a path that begins with `/`, `.` or `~`, `host`, `host:port`,
+    `[v6]:port`, `tcp://...`, `tls://...`, `(host, port)` and `{"host": ..., "port": ...}`.
+    A host without a port takes `default_port`. A relative path is taken from the current
+    directory now, so that a later chdir cannot move it.
+
+    Raises `InvalidArgumentError` for anything else: no spelling is guessed at.
+    """
+    if isinstance(value, (UnixAddress, TcpAddress)):
+        return value
+    if isinstance(value, os.PathLike):
+        return _unix(os.fspath(value))
+    if isinstance(value, str):
+        return _parse_text(value, default_port)
+    if isinstance(value, Mapping):
+        if unknown := set(value) - {"host", "port"}:
+            raise InvalidArgumentError(
+                f"address has unknown keys {sorted(map(str, unknown))}; give host and port"
+            )
+        return _tcp(value.get("host"), value.get("port"), default_port, tls=False)
+    if isinstance(value, Sequence) and not isinstance(value, (bytes, bytearray)):
+        if len(value) != 2:
+            raise InvalidArgumentError(f"address {value!r} is not a (host, port) pair")
+        return _tcp(value[0], value[1], default_port, tls=False)
+    raise InvalidArgumentError(
+        f"cannot read an address from {type(value).__name__}; give a socket path, "
+        "'host:port', (host, port) or {'host': ..., 'port': ...}"
+    )
+
+
+def _parse_text(text: str, default_port: int | None) -> Address:
+    scheme, mark, rest = text.partition("://")
+    if mark:
+        if scheme == "unix":
+            return _unix(rest)
+        if scheme not in {"tcp", "tls"}:
+            raise InvalidArgumentError(
+                f"address scheme {scheme!r} is not known here; use unix://, tcp:// or tls://"
+            )
+        return _parse_host(rest, default_port, tls=scheme == "tls")
+    if text.startswith(("/", ".", "~")):
+        return _unix(text)
+    return _parse_host(text, default_port, tls=False)
+
+
+def _parse_host(text: str, default_port: int | None, *, tls: bool) -> TcpAddress:
+    if text.startswith("["):
+        host, closed, after = text[1:].partition("]")
+        if not closed or (after and not after.startswith(":")):
+            raise InvalidArgumentError(f"address {text!r} is not [v6-address]:port")
+        port = after[1:]
+    elif text.count(":") > 1:  # a bare v6 literal: its colons are not a port's
+        host, port = text, ""
+    else:
+        host, _, port = text.partition(":")
+    if "/" in host or "/" in port or "@" in host:
+        raise InvalidArgumentError(f"address {text!r} is not host:port")
+    return _tcp(host, port or None, default_port, tls=tls)
+
+
+def _tcp(host: object, port: object, default_port: int | None, *, tls: bool) -> TcpAddress:
+    if not isinstance(host, str) or not host or not host.isprintable() or " " in host:
+        raise InvalidArgumentError(f"address host {host!r} is not a host name or IP address")
+    if port is None:
+        port = default_port
+    if isinstance(port, str) and port.isascii() and port.isdigit():
+        port = int(port)
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
+        raise InvalidArgumentError(f"address port {port!r} is not between 1 and 65535")
+    return TcpAddress(host, port, tls)
+
+
+def _unix(path: str) -> UnixAddress:
+    if not path or "\0" in path:
+        raise InvalidArgumentError("the socket path is empty or holds a NUL")
+    # expanduser leaves `~` alone when it knows no home; abspath would then invent a path.
+    absolute = os.path.abspath(os.path.expanduser(path))
+    size = len(os.fsencode(absolute))
+    if size > _MAX_UNIX_PATH:
+        raise InvalidArgumentError(
+            f"the socket path has {size} bytes and the system allows {_MAX_UNIX_PATH}; "
+            f"use a shorter directory: {absolute}"
+        )
+    return UnixAddress(absolute)
+
+
+def setting(
+    explicit: T | None,
+    names: Sequence[str],
+    default: T,
+    *,
+    read: Callable[[str], T],
+    environ: Mapping[str, str] | None = None,
+) -> T:
+    """Return the explicit value, else the first variable set and not empty, else the default.
+
+    `read` turns the variable's text into a value. What it raises as `ValueError` becomes an
+    `InvalidArgumentError` that names the variable and not its content, which may be secret.
+    """
+    if explicit is not None:
+        return explicit
+    source = os.environ if environ is None else environ
+    for name in names:
+        if text := source.get(name):
+            try:
+                return read(text)
+            except ValueError as error:
+                reason = error.message if isinstance(error, InvalidArgumentError) else "unreadable"
+            raise InvalidArgumentError(f"environment variable {name}: {reason}")
+    return default
+
+
+def timeout_seconds(value: float | str | None) -> float:
+    """Read a timeout: positive seconds; None and `inf` mean no limit."""
+    if value is None:
+        return math.inf
+    try:
+        seconds = float(value)
+    except (TypeError, ValueError):
+        seconds = math.nan
+    if not seconds > 0:
+        raise InvalidArgumentError(f"timeout {value!r} is not a positive number of seconds")
+    return seconds
