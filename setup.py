@@ -1,0 +1,65 @@
+"""The extension modules and how to compile them; all other metadata is in pyproject.toml.
+
+Switches, by environment variable:
+
+    OSTIARY_DEBUG=1               -O0 -g, Cython line tracing, bounds and None checks on
+    OSTIARY_SANITIZE=address,...  -fsanitize=..., symbols kept
+    OSTIARY_ANNOTATE=1            Cython's HTML report under build/cython
+"""
+
+import os
+import sys
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+
+DEBUG = os.environ.get("OSTIARY_DEBUG", "") not in {"", "0"}
+SANITIZE = os.environ.get("OSTIARY_SANITIZE", "")
+ANNOTATE = os.environ.get("OSTIARY_ANNOTATE", "") not in {"", "0"}
+
+# Named one by one: a glob that finds nothing would build a wheel without a core.
+MODULES = [
+    "ostiary._io.aio",
+    "ostiary._io.blocking",
+    "ostiary._io.sockets",
+    "ostiary._wire.framer",
+    "ostiary._wire.rpc",
+]
+MODULES = [m for m in MODULES if os.path.exists(f"src/{m.replace('.', '/')}.pyx")]
+
+if DEBUG or SANITIZE:
+    compile_flags = ["-O0" if DEBUG else "-O1", "-g", "-fno-omit-frame-pointer"]
+    link_flags = []
+else:
+    compile_flags = ["-O3", "-g0"]
+    link_flags = ["-Wl,-s"] if sys.platform == "linux" else []
+if SANITIZE:
+    compile_flags.append(f"-fsanitize={SANITIZE}")
+    link_flags.append(f"-fsanitize={SANITIZE}")
+
+setup(
+    ext_modules=cythonize(
+        [
+            Extension(
+                name,
+                [f"src/{name.replace('.', '/')}.pyx"],
+                define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
+                extra_compile_args=compile_flags,
+                extra_link_args=link_flags,
+            )
+            for name in MODULES
+        ],
+        # The generated C stays out of src/, and so out of every wheel.
+        build_dir="build/cython",
+        annotate=ANNOTATE,
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "wraparound": DEBUG,
+            "initializedcheck": DEBUG,
+            "nonecheck": DEBUG,
+            "cdivision": True,
+            "linetrace": DEBUG,
+        },
+    ),
+)
