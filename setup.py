@@ -24,6 +24,7 @@ MODULES = [
     "ostiary._io.sockets",
     "ostiary._wire.framer",
     "ostiary._wire.rpc",
+    "ostiary._wire.slab",
 ]
 MODULES = [m for m in MODULES if os.path.exists(f"src/{m.replace('.', '/')}.pyx")]
 
