@@ -1,0 +1,147 @@
+# The verbs of this repository; `make help` lists them. CI calls nothing else.
+#
+# Every verb makes .venv, compiles the extensions and installs what it needs. Stamps in .venv
+# remember what is done, so a second run begins at once.
+#
+#     PYTHON=python3.12   the interpreter .venv is made with; unset: the first that is >= 3.11
+#     ARGS='-k lease'     handed on to pytest, to the demo or to the benchmarks
+
+SHELL := /bin/sh
+PYTHON ?=
+ARGS ?=
+
+VENV := .venv
+PY := $(VENV)/bin/python
+PIP := $(PY) -m pip --disable-pip-version-check --no-input
+STAMPS := $(VENV)/.stamps
+
+SOURCES := $(wildcard src/ostiary/*.pyx src/ostiary/*.pxd src/ostiary/*/*.pyx src/ostiary/*/*.pxd)
+COMPILED := ostiary._wire ostiary._io
+
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help demo test setup build sync fix check bench gate docs docs-serve wheel coverage clean \
+	check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports
+
+help: ## list the verbs
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+demo: $(STAMPS)/built ## 200 agents against the embedded vault, then one table
+	@$(PY) examples/demo.py $(ARGS)
+
+test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
+	@$(PY) -m pytest $(ARGS)
+
+setup: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel ## .venv with everything in it
+	@echo "ready: . $(VENV)/bin/activate"
+
+build: $(STAMPS)/built ## compile the extensions in place
+
+sync: $(STAMPS)/check ## write each _sync.py from its _async.py
+	@$(PY) tools/unasync.py
+
+fix: $(STAMPS)/check sync ## sort imports, lay out, mend what ruff can mend
+	@$(PY) -m ruff check --fix .
+	@$(PY) -m ruff format .
+
+# --- checks: `make -k check` goes on after a failure -----------------------------------------
+
+check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports ## every check that runs no test
+	@echo "check: all clean"
+
+check-lint: $(STAMPS)/check
+	$(PY) -m ruff check .
+
+check-format: $(STAMPS)/check
+	$(PY) -m ruff format --check .
+
+check-cython: $(STAMPS)/check
+	$(VENV)/bin/cython-lint src
+
+check-mypy: $(STAMPS)/built $(STAMPS)/check
+	$(PY) -m mypy
+
+check-pyright: $(STAMPS)/built $(STAMPS)/check
+	$(VENV)/bin/pyright
+
+check-stubs: $(STAMPS)/built $(STAMPS)/check
+	$(PY) -m mypy.stubtest --concise --allowlist tests/typing/stubtest-allowlist.txt $(COMPILED)
+
+check-sync: $(STAMPS)/check
+	$(PY) tools/unasync.py --check
+
+check-imports: $(STAMPS)/built $(STAMPS)/test
+	$(PY) -m pytest -q tests/meta/test_import_direction.py
+
+# --- figures -----------------------------------------------------------------------------------
+
+bench: $(STAMPS)/built $(STAMPS)/bench ## print the figures beside their floors and peers
+	@$(PY) -m benchmarks $(ARGS)
+
+gate: $(STAMPS)/built $(STAMPS)/bench ## fail when a figure misses its target without a waiver
+	@$(PY) -m benchmarks --gate $(ARGS)
+
+coverage: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/coverage ## the test suite under coverage (Python lines only)
+	@$(PY) -m coverage erase
+	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage combine --quiet
+	@$(PY) -m coverage report
+
+# --- what leaves the repository ----------------------------------------------------------------
+
+docs: $(STAMPS)/built $(STAMPS)/docs ## build the site into site/
+	@$(PY) -m mkdocs build --strict --quiet
+	@echo "docs: site/index.html"
+
+docs-serve: $(STAMPS)/built $(STAMPS)/docs ## show the site while it is written
+	@$(PY) -m mkdocs serve
+
+wheel: $(STAMPS)/wheel ## the sdist, and a wheel built from that sdist, in dist/
+	@rm -rf dist
+	@$(PY) -m build --outdir dist .
+	@if ls dist/*-none-any.whl >/dev/null 2>&1; then \
+		echo "wheel: a none-any wheel came out: the extensions were not compiled" >&2; exit 2; fi
+	@$(PY) -m check_wheel_contents dist/*.whl
+	@$(PY) -m twine check --strict dist/*
+
+clean: ## delete what a build made (not .venv)
+	rm -rf build dist site src/*.egg-info .coverage .coverage.* htmlcov \
+		.mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks $(STAMPS)/installed $(STAMPS)/built
+	find src tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src -name '*.so' -delete
+
+# --- stamps ------------------------------------------------------------------------------------
+
+$(STAMPS)/venv:
+	@python=$$(tools/preflight.sh $(PYTHON)) || exit 2; \
+	echo "making $(VENV) with $$python"; \
+	"$$python" -m venv $(VENV)
+	@# dependency groups need pip >= 25.1
+	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@mkdir -p $(STAMPS) && touch $@
+
+# The build's own requirements stay in .venv, so that a changed .pyx costs one compilation and no
+# download. `make wheel` builds in isolation.
+$(STAMPS)/installed: pyproject.toml setup.py $(STAMPS)/venv
+	@tools/preflight.sh $(PYTHON) >/dev/null
+	@echo "installing ostiary, editable, with its extras"
+	@$(PIP) install --quiet --group build
+	@$(PIP) install --quiet --no-build-isolation --editable '.[cli,dev]'
+	@touch $@
+
+$(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
+	@echo "compiling the extensions"
+	@$(PY) setup.py --quiet build_ext --inplace
+	@touch $@
+
+$(STAMPS)/test: pyproject.toml $(STAMPS)/venv
+	@echo "installing what the tests need"
+	@$(PIP) install --quiet --group test --group interop
+	@touch $@
+
+$(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
+	@echo "installing group $(notdir $@)"
+	@$(PIP) install --quiet --group $(notdir $@)
+	@touch $@
