@@ -12,7 +12,8 @@ ARGS ?=
 
 VENV := .venv
 PY := $(VENV)/bin/python
-PIP := $(PY) -m pip --disable-pip-version-check --no-input
+# twice quiet: errors only
+PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check --no-input
 STAMPS := $(VENV)/.stamps
 
 SOURCES := $(wildcard src/ostiary/*.pyx src/ostiary/*.pxd src/ostiary/*/*.pyx src/ostiary/*/*.pxd)
@@ -119,7 +120,7 @@ $(STAMPS)/venv:
 	echo "making $(VENV) with $$python"; \
 	"$$python" -m venv $(VENV)
 	@# dependency groups need pip >= 25.1
-	@$(PIP) install --quiet --upgrade 'pip>=25.1'
+	@$(PIP) install --upgrade 'pip>=25.1'
 	@mkdir -p $(STAMPS) && touch $@
 
 # The build's own requirements stay in .venv, so that a changed .pyx costs one compilation and no
@@ -127,8 +128,8 @@ $(STAMPS)/venv:
 $(STAMPS)/installed: pyproject.toml setup.py $(STAMPS)/venv
 	@tools/preflight.sh $(PYTHON) >/dev/null
 	@echo "installing ostiary, editable, with its extras"
-	@$(PIP) install --quiet --group build
-	@$(PIP) install --quiet --no-build-isolation --editable '.[cli,dev]'
+	@$(PIP) install --group build
+	@$(PIP) install --no-build-isolation --editable '.[cli,dev]'
 	@touch $@
 
 $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
@@ -138,10 +139,10 @@ $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/venv
 	@echo "installing what the tests need"
-	@$(PIP) install --quiet --group test --group interop
+	@$(PIP) install --group test --group interop
 	@touch $@
 
 $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
 	@echo "installing group $(notdir $@)"
-	@$(PIP) install --quiet --group $(notdir $@)
+	@$(PIP) install --group $(notdir $@)
 	@touch $@
