@@ -22,6 +22,7 @@ MODULES = [
     "ostiary._io.aio",
     "ostiary._io.blocking",
     "ostiary._io.sockets",
+    "ostiary._io.stream",
     "ostiary._wire.framer",
     "ostiary._wire.rpc",
     "ostiary._wire.slab",

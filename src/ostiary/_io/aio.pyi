@@ -1,0 +1,91 @@
+import asyncio
+import ssl
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, TypeVar, final
+
+from .._wire.rpc import Method
+from ..config import Address, Limits
+from ..errors import OstiaryError
+
+T = TypeVar("T")
+
+AsyncLock = asyncio.Lock
+
+async def async_sleep(seconds: float) -> None:
+    """Let other tasks run for that long."""
+
+async def connect(
+    address: Address,
+    *,
+    deadline: float,
+    limits: Limits,
+    ssl_context: ssl.SSLContext | None = None,
+    expected_uid: int | None = None,
+) -> AsyncChannel:
+    """Open a framed channel on the running loop; see `blocking.connect`."""
+
+@final
+class AsyncChannel:
+    """A framed RPC connection that carries any number of calls at once, matched by id.
+
+    Requests made in one turn of the loop leave in one piece. A call that is cancelled or
+    runs out of time leaves the channel usable: its late reply is thrown away.
+    """
+
+    session: str
+    on_orphan: Callable[[Any], None] | None
+    """Called with the result of a `grants` method that arrived after its caller had gone."""
+
+    @property
+    def closed(self) -> bool: ...
+    @property
+    def pending(self) -> int:
+        """How many ids wait for a reply, abandoned ones too."""
+
+    def call(self, method: Method[T], params: object, deadline: float, /) -> asyncio.Future[T]:
+        """Queue one request; the future gives its result. See `blocking.Channel.call`."""
+
+    async def call_many(
+        self, method: Method[T], params: Sequence[object], deadline: float, /
+    ) -> list[T | OstiaryError]:
+        """Send all requests in one piece; return results or refusals in their order."""
+
+    def send_only(self, method: Method[object], params: Sequence[object], /) -> None:
+        """Send requests whose replies nobody will read; needs no running loop."""
+
+    def usable(self) -> bool:
+        """Whether a call may be made on it now.
+
+        Raises `ClientStateError` when it belongs to another loop that is still running.
+        """
+
+    def close(self) -> None:
+        """Close it; every waiting call ends with `ConnectionLostError`."""
+
+    def abandon(self) -> None:
+        """Drop the descriptor in a forked child; the parent's connection lives on."""
+
+@final
+class AsyncChannelPool:
+    """The one multiplexed channel of a client, opened by whoever needs it first."""
+
+    def __init__(
+        self, opener: Callable[[float], Awaitable[AsyncChannel]], limit: int
+    ) -> None: ...
+    def ready(self) -> AsyncChannel | None:
+        """Return the channel if it is good on the running loop, without waiting."""
+
+    async def open(self, deadline: float, /) -> AsyncChannel:
+        """Open the channel, or wait for whoever is opening it."""
+
+    def release(self, channel: AsyncChannel, /) -> None:
+        """Nothing to do: the channel is shared."""
+
+    def channels(self) -> list[AsyncChannel]:
+        """Return the open channel, if there is one."""
+
+    def close(self) -> None:
+        """Close the channel; waiting calls end with an error."""
+
+    def abandon(self) -> None:
+        """Forget the parent's channel in a forked child."""

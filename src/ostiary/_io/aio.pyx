@@ -1,0 +1,592 @@
+"""The asyncio leaf: one framed channel carries any number of calls, matched by id. Twin of `blocking`.
+
+Law: a reply settles the call whose id it carries or nothing; a reply to no call closes the
+channel; a call that was cancelled or timed out leaves its id behind until the late reply
+has been thrown away.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.math cimport INFINITY
+from libc.stdint cimport int64_t
+from libc.string cimport memcpy
+
+from .._wire.framer cimport HEADER, read_u32
+from .._wire.rpc cimport Method, Outbox, envelope_id
+from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
+from .sockets cimport fork_count, lost, now, sys_recv, sys_send
+
+import errno as errors_by_name
+import os
+import socket
+
+from .._wire.framer import too_long
+from .._wire.rpc import UnexpectedShape
+from ..config import UnixAddress
+from ..errors import (
+    ClientStateError,
+    ConnectionLostError,
+    DeadlineError,
+    OstiaryError,
+    ProtocolError,
+    TransportError,
+)
+from .sockets import check_peer, forget_after_fork, new_socket, seconds_left, tune, unreachable
+from .tls import engine_for
+
+cdef enum:
+    READ_BYTES = 16 * 1024
+    # Bounds on what piles up when the peer stops reading or answering.
+    MAX_PENDING = 65536
+    MAX_QUEUED = 64 * 1024 * 1024
+
+# Deadlines are checked together, at most this often.
+cdef double SWEEP_EVERY = 0.005
+
+cdef object get_running_loop = None
+
+
+cdef object _asyncio():
+    """Import asyncio with the first asynchronous client: it costs 30 ms."""
+    global get_running_loop
+    import asyncio
+
+    get_running_loop = asyncio.get_running_loop
+    return asyncio
+
+
+def AsyncLock():
+    return _asyncio().Lock()
+
+
+async def async_sleep(seconds):
+    await _asyncio().sleep(seconds)
+
+
+@cython.final
+@cython.freelist(256)
+cdef class _Pending:
+    pass
+
+
+@cython.final
+cdef class AsyncChannel:
+    def __init__(self):
+        raise TypeError("use connect()")
+
+    @property
+    def closed(self):
+        return self._fd < 0
+
+    @property
+    def pending(self):
+        return len(self._pending)
+
+    def call(self, Method method not None, params, double deadline):
+        cdef:
+            int64_t id
+            Py_ssize_t size
+            _Pending pending
+        if self._fd < 0 or self._born != fork_count:
+            raise ConnectionLostError("the connection is closed; open another")
+        if len(self._pending) >= MAX_PENDING or self._out.end - self._out.start > MAX_QUEUED:
+            raise TransportError(
+                f"the peer is not keeping up: {len(self._pending)} calls wait for replies; "
+                "send less at a time"
+            )
+        if method.session:
+            params.session_id = self.session
+        id = self._last_id + 1
+        size = self._out.add(method, id, params, self._max_sent)
+        self._last_id = id
+        pending = _Pending.__new__(_Pending)
+        pending.future = future = self._create_future()
+        pending.method = method
+        pending.deadline = deadline
+        pending.position = self._queued
+        self._pending[id] = pending
+        self._queued += size
+        if not self._flush_scheduled:
+            self._flush_scheduled = True
+            self._loop.call_soon(self._flush_call)
+        if deadline < self._next_sweep:
+            self._arm(deadline)
+        return future
+
+    async def call_many(self, Method method not None, params, double deadline):
+        futures = [self.call(method, one, deadline) for one in params]
+        results = []
+        try:
+            for future in futures:
+                try:
+                    results.append(await future)
+                except UnexpectedShape as error:
+                    results.append(error)
+                except TransportError:
+                    raise
+                except OstiaryError as error:
+                    results.append(error)
+        finally:
+            for future in futures:
+                if not future.done():
+                    future.cancel()
+                elif not future.cancelled():
+                    future.exception()      # seen: asyncio need not report it
+        return results
+
+    def send_only(self, Method method not None, params):
+        """Works without a running loop, which at the end of a process there is none of."""
+        if self._fd < 0 or self._born != fork_count:
+            return
+        for one in params:
+            if method.session:
+                one.session_id = self.session
+            self._queued += self._out.add(method, self._last_id + 1, one, self._max_sent)
+            self._last_id += 1
+        self._send_out()
+
+    def _flush(self):
+        self._flush_scheduled = False
+        if self._fd < 0:
+            return
+        try:
+            self._send_out()
+        except OstiaryError as error:
+            self._fail(error)
+
+    cdef int _send_out(self) except -1:
+        cdef:
+            bytes records
+            Outbox box = self._out
+        if self._tls is not None:
+            if box.end > box.start:
+                records = self._tls.encrypt(
+                    PyBytes_FromStringAndSize(box.data + box.start, box.end - box.start)
+                )
+                self._flushed += box.end - box.start
+                box.clear()
+                self._records.append(records)
+            self._write(self._records)
+        else:
+            self._flushed += self._write(box)
+        return 0
+
+    cdef int _write(self, Outbox box) except -1:
+        """Send what the kernel takes; have the loop call again for the rest."""
+        cdef:
+            ssize_t count
+            int total = 0
+        while box.start < box.end:
+            count = sys_send(self._fd, box.data + box.start, box.end - box.start)
+            if count >= 0:
+                box.start += count
+                total += count
+            elif errno == EAGAIN:
+                if not self._writer_added and not self._loop.is_closed():
+                    self._writer_added = True
+                    self._loop.add_writer(self._fd, self._flush_call)
+                return total
+            elif errno != EINTR:
+                raise lost("sending a request", errno, True)
+        box.clear()
+        if self._writer_added:
+            self._writer_added = False
+            self._loop.remove_writer(self._fd)
+        return total
+
+    def _readable(self):
+        cdef:
+            Slab slab = self._slab
+            ssize_t count
+            char raw[READ_BYTES]
+            bytes plain, records
+        if self._fd < 0:
+            return
+        if slab is None:
+            slab = self._slab = borrow()
+        elif slab.pins:
+            slab = self._slab = unpinned(slab)
+        try:
+            if self._tls is None:
+                if slab.cap == slab.end:
+                    slab.reserve(READ_BYTES)
+                count = sys_recv(self._fd, slab.data + slab.end, slab.cap - slab.end)
+            else:
+                count = sys_recv(self._fd, raw, READ_BYTES)
+            if count < 0:
+                if errno == EAGAIN or errno == EINTR:
+                    return
+                raise lost("waiting for a reply", errno, True)
+            if count == 0:
+                raise lost("waiting for a reply", 0, True)
+            if self._tls is None:
+                slab.grew(count)
+            else:
+                plain = self._tls.decrypt(PyBytes_FromStringAndSize(raw, count))
+                records = self._tls.reply()
+                if records:
+                    self._records.append(records)
+                    self._write(self._records)
+                slab.reserve(PyBytes_GET_SIZE(plain))
+                memcpy(slab.data + slab.end, PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
+                slab.grew(PyBytes_GET_SIZE(plain))
+            self._take_frames()
+            if self._tls is not None and self._tls.closed:
+                raise lost("waiting for a reply", 0, True)
+        except OstiaryError as error:
+            self._fail(error)
+
+    cdef int _take_frames(self) except -1:
+        """Deliver every whole frame; keep the slab only while part of one is left."""
+        cdef:
+            Slab slab = self._slab
+            Py_ssize_t have, size, at
+        while self._fd >= 0:
+            have = slab.end - slab.start
+            if have < HEADER:
+                break
+            size = read_u32(slab.data + slab.start)
+            if size > self._max_accepted:
+                raise too_long(size, self._max_accepted)
+            if have - HEADER < size:
+                break
+            at = slab.start + HEADER
+            slab.start = at + size
+            self._deliver(payload(slab, at, size))
+        if slab.start == slab.end:
+            self._slab = None
+            give_back(slab)
+        return 0
+
+    cdef int _deliver(self, object envelope) except -1:
+        cdef:
+            int64_t id = envelope_id(envelope)
+            _Pending pending
+            object future
+        found = self._pending.pop(id, None)
+        if found is None:
+            raise ProtocolError(
+                f"a reply for call {id} arrived and no such call waits; the connection is closed",
+                sent=True,
+            )
+        pending = <_Pending>found
+        future = pending.future
+        if future.done():
+            # Cancelled or timed out. Nobody takes the result, but a grant has to go back.
+            if pending.method.grants and self.on_orphan is not None:
+                try:
+                    result = pending.method.settle(envelope, id)
+                except OstiaryError:
+                    return 0
+                self.on_orphan(result)
+            return 0
+        try:
+            result = pending.method.settle(envelope, id)
+        except UnexpectedShape as error:
+            future.set_exception(error)
+        except TransportError:
+            self._pending[id] = pending     # to fail with all the others
+            raise
+        except OstiaryError as error:
+            future.set_exception(error)
+        else:
+            future.set_result(result)
+        return 0
+
+    cdef int _arm(self, double deadline) except -1:
+        cdef double at = now()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._next_sweep = max(deadline, at + SWEEP_EVERY)
+        self._timer = self._loop.call_later(self._next_sweep - at, self._sweep_call)
+        return 0
+
+    def _sweep(self):
+        """Time out every call whose deadline has passed; their late replies are thrown away."""
+        cdef:
+            double at = now()
+            double soonest = INFINITY
+            _Pending pending
+        self._timer = None
+        self._next_sweep = INFINITY
+        for pending in self._pending.values():
+            if pending.future.done():
+                continue
+            if pending.deadline <= at:
+                pending.future.set_exception(
+                    DeadlineError(
+                        "the call's time ran out while it waited for the reply",
+                        sent=pending.position < self._flushed,
+                    )
+                )
+            elif pending.deadline < soonest:
+                soonest = pending.deadline
+        if soonest < INFINITY:
+            self._arm(soonest)
+
+    cdef int _fail(self, error) except -1:
+        """Close, and end every waiting call with an error of its own."""
+        cdef:
+            _Pending pending
+            dict waiting = self._pending
+            bytes records
+        if self._fd < 0:
+            return 0
+        if not self._loop.is_closed():
+            self._loop.remove_reader(self._fd)
+            if self._writer_added:
+                self._loop.remove_writer(self._fd)
+        if self._tls is not None:
+            records = self._tls.farewell()
+            sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+        self._fd = -1
+        self._sock.close()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._slab is not None:
+            give_back(self._slab)
+            self._slab = None
+        self._pending = {}
+        self.on_orphan = None
+        if self._loop.is_closed():
+            return 0
+        for pending in waiting.values():
+            if not pending.future.done():
+                pending.future.set_exception(
+                    type(error)(error.message, sent=pending.position < self._flushed)
+                )
+        return 0
+
+    def usable(self):
+        """Whether a call may be made on it now; ClientStateError from a second running loop."""
+        if self._fd < 0 or self._born != fork_count:
+            return False
+        if get_running_loop() is self._loop:
+            return True
+        if self._loop.is_running():
+            raise ClientStateError(
+                "this client is connected on another running event loop; "
+                "make one client per loop"
+            )
+        # That loop has ended, and nobody will ever read this connection again.
+        self._fail(ConnectionLostError("its event loop has ended"))
+        return False
+
+    def close(self):
+        if self._born == fork_count:
+            self._fail(ConnectionLostError("the connection was closed by this client"))
+
+    def abandon(self):
+        # Neither the loop nor its selector may be touched: the parent shares the latter.
+        if self._fd >= 0:
+            self._fd = -1
+            self._sock.close()
+            self._pending = {}
+
+
+async def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):
+    cdef AsyncChannel channel = AsyncChannel.__new__(AsyncChannel)
+    asyncio = _asyncio()
+    loop = get_running_loop()
+    channel._fd = -1
+    tls = engine_for(address, ssl_context)
+    sock = None
+    late = False
+    try:
+        left = seconds_left(deadline)
+        async with asyncio.timeout(None if left == INFINITY else left):
+            sock = await _reach(loop, address)
+            check_peer(sock, address, expected_uid)
+            tune(sock, address)
+            if tls is not None:
+                await _handshake(loop, sock, tls)
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if type(error) is not TimeoutError:
+            raise
+        late = True
+    if late:
+        raise DeadlineError(f"the call's time ran out while connecting to {address}")
+    channel._loop = loop
+    channel._create_future = loop.create_future
+    channel._sock = sock
+    channel._tls = tls
+    channel._born = fork_count
+    channel._out = Outbox()
+    channel._records = Outbox()
+    channel._pending = {}
+    channel._max_sent = limits.frame_sent
+    channel._max_accepted = limits.frame_accepted
+    channel._next_sweep = INFINITY
+    channel._flush_call = channel._flush
+    channel._sweep_call = channel._sweep
+    channel.session = ""
+    channel._fd = sock.fileno()
+    loop.add_reader(channel._fd, channel._readable)
+    return channel
+
+
+async def _reach(loop, address):
+    """Return a connected non-blocking socket; ConnectError says why not."""
+    if isinstance(address, UnixAddress):
+        return await _reach_one(loop, address, socket.AF_UNIX, address.path)
+    try:
+        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+    except UnicodeError:
+        raise unreachable(address, socket.gaierror(socket.EAI_NONAME, "not a valid host name"))
+    except OSError as error:
+        raise unreachable(address, error) from None
+    for position, (family, _, _, _, where) in enumerate(found):
+        try:
+            return await _reach_one(loop, address, family, where)
+        except TransportError:
+            if position == len(found) - 1:
+                raise
+
+
+async def _reach_one(loop, address, family, where):
+    problem = None
+    sock = None
+    try:
+        sock = new_socket(family)
+        pause = 0.001
+        while True:
+            code = sock.connect_ex(where)
+            if code == 0:
+                return sock
+            if code == errors_by_name.EINPROGRESS:
+                await _writable(loop, sock)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code == 0:
+                    return sock
+            elif code == errors_by_name.EAGAIN:
+                # A Unix listener's queue is full; the kernel will not tell when it is not.
+                await async_sleep(pause)
+                pause = min(pause * 2, 0.05)
+                continue
+            elif code == errors_by_name.EINTR:
+                continue
+            problem = OSError(code, os.strerror(code))
+            break
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if not isinstance(error, OSError) or isinstance(error, (OstiaryError, TimeoutError)):
+            raise
+        problem = error     # EMFILE and its like
+        sock = None
+    if sock is not None:
+        sock.close()
+    raise unreachable(address, problem)
+
+
+async def _writable(loop, sock):
+    future = loop.create_future()
+
+    def ready():
+        if not future.done():
+            future.set_result(None)
+
+    loop.add_writer(sock.fileno(), ready)
+    try:
+        await future
+    finally:
+        loop.remove_writer(sock.fileno())
+
+
+async def _handshake(loop, sock, tls):
+    records, done = tls.handshake(b"")
+    while True:
+        if records:
+            await loop.sock_sendall(sock, records)
+        if done:
+            return
+        data = await loop.sock_recv(sock, READ_BYTES)
+        if not data:
+            raise lost("agreeing on TLS", 0, False)
+        records, done = tls.handshake(data)
+
+
+class AsyncChannelPool:
+    """The one multiplexed channel of a client, opened by whoever needs it first."""
+
+    def __init__(self, opener, limit):
+        self._opener = opener
+        self._channel = None
+        self._opening = None
+        self._closed = False
+        forget_after_fork(self)
+
+    def ready(self):
+        cdef AsyncChannel channel = self._channel
+        if channel is not None and channel.usable():
+            return channel
+        return None
+
+    async def open(self, deadline):
+        asyncio = _asyncio()
+        loop = get_running_loop()
+        while True:
+            if self._closed:
+                raise ClientStateError("the client is closed; call connect() again")
+            channel = self.ready()
+            if channel is not None:
+                return channel
+            task = self._opening
+            mine = task is None or task.done() or task.get_loop() is not loop
+            if mine:
+                # A task of its own: whoever began it may be cancelled while others wait.
+                task = self._opening = loop.create_task(self._opener(deadline))
+                task.add_done_callback(self._opened)
+            left = seconds_left(deadline)
+            await asyncio.wait((task,), timeout=None if left == INFINITY else left)
+            if not task.done():
+                raise DeadlineError("the call's time ran out while the connection was opened")
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if error is None:
+                continue
+            if mine or not isinstance(error, DeadlineError):
+                # One instance per waiter: a shared one would collect all their tracebacks.
+                raise error if mine else _same(error)
+
+    def _opened(self, task):
+        if self._opening is task:
+            self._opening = None
+        if task.cancelled() or task.exception() is not None:
+            return
+        if self._closed:
+            task.result().close()
+        else:
+            self._channel = task.result()
+
+    def release(self, channel):
+        pass
+
+    def channels(self):
+        channel = self._channel
+        return [] if channel is None or channel.closed else [channel]
+
+    def close(self):
+        self._closed = True
+        if self._opening is not None and not self._opening.get_loop().is_closed():
+            self._opening.cancel()
+        channel, self._channel = self._channel, None
+        if channel is not None:
+            channel.close()
+
+    def abandon(self):
+        if self._channel is not None:
+            self._channel.abandon()
+        self._channel = None
+        self._opening = None
+
+
+cdef object _same(error):
+    import copy
+
+    return copy.copy(error)

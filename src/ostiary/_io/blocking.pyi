@@ -1,0 +1,83 @@
+import ssl
+import threading
+from collections.abc import Callable, Sequence
+from time import sleep as sleep
+from typing import TypeVar, final
+
+from .._wire.rpc import Method
+from ..config import Address, Limits
+from ..errors import OstiaryError
+from .stream import Stream
+
+T = TypeVar("T")
+
+Lock = threading.Lock
+
+def connect(
+    address: Address,
+    *,
+    deadline: float,
+    limits: Limits,
+    ssl_context: ssl.SSLContext | None = None,
+    expected_uid: int | None = None,
+) -> Channel:
+    """Open a framed channel: connect, check the peer's uid if asked, agree on TLS if asked.
+
+    `deadline` is a monotonic time (`sockets.deadline_after`). Raises `ConnectError`,
+    `DeadlineError` or `ConnectionLostError`; nothing of a request was sent.
+    """
+
+@final
+class Channel(Stream):
+    """A framed RPC connection that carries one call at a time.
+
+    A call that does not end with its own whole reply closes the channel.
+    """
+
+    session: str
+    def call(self, method: Method[T], params: object, deadline: float, /) -> T:
+        """Send one request and return its result.
+
+        Raises what the method makes of an error reply, `UnexpectedShape` for a result of the
+        wrong type (the channel stays open after both), and any other `TransportError` with
+        `sent` set (the channel is closed then).
+        """
+
+    def call_many(
+        self, method: Method[T], params: Sequence[object], deadline: float, /
+    ) -> list[T | OstiaryError]:
+        """Send all requests in one piece; return results or refusals in their order."""
+
+    def send_only(self, method: Method[object], params: Sequence[object], /) -> None:
+        """Send requests whose replies nobody will read, then close: for the end of a process."""
+
+    def stale(self) -> bool:
+        """Whether this idle channel is no longer what it was: closed, or holding unasked bytes."""
+
+    def close(self) -> None:
+        """Close it; a call under way on another thread ends with `ConnectionLostError`."""
+
+@final
+class ChannelPool:
+    """The open channels of one client: idle ones last in, first out; waiters first come, first served."""
+
+    def __init__(self, opener: Callable[[float], Channel], limit: int) -> None:
+        """`opener` takes a deadline and returns a channel that is logged in."""
+
+    def ready(self) -> Channel | None:
+        """Take an idle channel that is still good, without waiting."""
+
+    def open(self, deadline: float, /) -> Channel:
+        """Open a channel, or wait for one when `limit` are in use."""
+
+    def release(self, channel: Channel, /) -> None:
+        """Give back what `ready` or `open` returned, whatever became of it."""
+
+    def channels(self) -> list[Channel]:
+        """Return every open channel, busy ones too."""
+
+    def close(self) -> None:
+        """Close every channel; calls under way and waiting ones end with an error."""
+
+    def abandon(self) -> None:
+        """Forget the parent's channels in a forked child."""

@@ -1,0 +1,389 @@
+"""The blocking leaf: framed channels without an event loop. Twin of `aio`: same names, same meaning.
+
+Law: a channel whose call did not end with its own whole reply is closed, never used again.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from libc.errno cimport EAGAIN, errno
+from libc.stdint cimport int64_t
+
+from .._wire.framer cimport HEADER, read_u32
+from .._wire.rpc cimport Method, Outbox, envelope_id
+from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
+from .sockets cimport fork_count, now, sys_peek, wait
+from .stream cimport Stream
+
+import socket
+import threading
+import time
+from collections import deque
+
+from .._wire.framer import too_long
+from .._wire.rpc import UnexpectedShape
+from ..errors import (
+    ClientStateError,
+    ConnectionLostError,
+    DeadlineError,
+    OstiaryError,
+    ProtocolError,
+    TransportError,
+)
+from .sockets import check_peer, forget_after_fork, tune
+from .stream import reach
+from .tls import engine_for
+
+Lock = threading.Lock
+sleep = time.sleep
+
+cdef double STALE_AFTER = 0.1    # a peek costs 0.3 us: not worth it between back-to-back calls
+
+
+@cython.final
+cdef class Channel(Stream):
+    def __init__(self):
+        raise TypeError("use connect()")
+
+    def call(self, Method method not None, params, double deadline):
+        cdef:
+            int64_t id, answered
+            object envelope = None
+            bint whole = False
+        self._enter()
+        try:
+            if method.session:
+                params.session_id = self.session
+            id = self._last_id + 1
+            self._out.add(method, id, params, self._max_sent)
+            self._last_id = id
+            try:
+                self.send(self._out.data, self._out.end, deadline)
+                envelope = self._receive_frame(deadline)
+                answered = envelope_id(envelope)
+                if answered != id:
+                    raise ProtocolError(
+                        f"a reply for call {answered} arrived while call {id} waited; "
+                        "the connection is closed",
+                        sent=True,
+                    )
+                result = method.settle(envelope, id)
+                whole = True
+                return result
+            except UnexpectedShape:
+                whole = True
+                raise
+            except TransportError as error:
+                error.sent = error.sent or self._sent
+                raise
+            except OstiaryError:
+                whole = True    # the peer refused, in a whole reply
+                raise
+            finally:
+                envelope = None
+                if not whole:
+                    self._doomed = True
+        finally:
+            self._leave()
+
+    def call_many(self, Method method not None, params, double deadline):
+        cdef:
+            dict waiting = {}
+            list results = [None] * len(params)
+            int64_t answered
+            Py_ssize_t index, count, sent = 0, size
+            const char *out
+            bytes records
+            bint whole = False
+        self._enter()
+        try:
+            for index, one in enumerate(params):
+                if method.session:
+                    one.session_id = self.session
+                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                self._last_id += 1
+                waiting[self._last_id] = index
+            out = self._out.data
+            size = self._out.end
+            if self._tls is not None:
+                records = self._tls.encrypt(PyBytes_FromStringAndSize(out, size))
+                out = PyBytes_AS_STRING(records)
+                size = PyBytes_GET_SIZE(records)
+            try:
+                # Sending and receiving take turns: a peer that answers before it has read
+                # everything would otherwise wait for us while we wait for it.
+                while waiting:
+                    while sent < size:
+                        count = self.send_now(out + sent, size - sent)
+                        sent += count
+                        if count == 0:
+                            break
+                    if sent < size:
+                        wait(self._fd, True, True, deadline)
+                        if sys_peek(self._fd) < 0:
+                            continue
+                    envelope = self._receive_frame(deadline)
+                    answered = envelope_id(envelope)
+                    found = waiting.pop(answered, None)
+                    if found is None:
+                        raise ProtocolError(
+                            f"a reply for call {answered} arrived and no such call waits; "
+                            "the connection is closed",
+                            sent=True,
+                        )
+                    try:
+                        results[found] = method.settle(envelope, answered)
+                    except UnexpectedShape as error:
+                        results[found] = error
+                    except TransportError:
+                        raise
+                    except OstiaryError as error:
+                        results[found] = error
+                    envelope = None
+                whole = True
+                return results
+            except TransportError as error:
+                error.sent = error.sent or self._sent
+                raise
+            finally:
+                envelope = None
+                if not whole:
+                    self._doomed = True
+        finally:
+            self._leave()
+
+    def send_only(self, Method method not None, params):
+        self._enter()
+        try:
+            self._doomed = True
+            for one in params:
+                if method.session:
+                    one.session_id = self.session
+                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                self._last_id += 1
+            self.send(self._out.data, self._out.end, now() + 0.2)
+        finally:
+            self._leave()
+
+    def stale(self):
+        cdef ssize_t count
+        if self._fd < 0 or self._born != fork_count:
+            return True
+        if now() - self._used_at < STALE_AFTER:
+            return False
+        count = sys_peek(self._fd)
+        return count >= 0 or errno != EAGAIN
+
+    def close(self):
+        if self._busy and self._fd >= 0 and self._born == fork_count:
+            # The descriptor belongs to the thread that waits on it: closing it here could
+            # hand its number to somebody else's file while that thread still polls it.
+            self._doomed = True
+            try:
+                self._sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        else:
+            self._shut()
+
+    cdef int _enter(self) except -1:
+        if self._fd < 0 or self._born != fork_count:
+            raise ConnectionLostError("the connection is closed; open another")
+        if self._busy:
+            raise ClientStateError(
+                "a blocking channel carries one call at a time; use one per thread"
+            )
+        self._busy = True
+        self._sent = False
+        self._out.clear()
+        return 0
+
+    cdef int _leave(self) except -1:
+        cdef Slab slab = self._slab
+        if slab is not None:
+            # Bytes right behind the last reply were asked for by nobody: the result stands,
+            # the connection does not.
+            if slab.end != slab.start:
+                self._doomed = True
+            self._slab = None
+            give_back(slab)
+        self._used_at = now()
+        self._busy = False
+        if self._doomed:
+            self._shut()
+        return 0
+
+    cdef object _receive_frame(self, double deadline):
+        """Return the payload of the next frame, as bytes or a View."""
+        cdef:
+            Slab slab = self._slab
+            Py_ssize_t have, size, at
+        if slab is None:
+            slab = self._slab = borrow()
+        while True:
+            have = slab.end - slab.start
+            if have >= HEADER:
+                size = read_u32(slab.data + slab.start)
+                if size > self._max_accepted:
+                    raise too_long(size, self._max_accepted)
+                if have - HEADER >= size:
+                    break
+            if slab.pins:
+                slab = self._slab = unpinned(slab)
+            self.receive(slab, deadline)
+        at = slab.start + HEADER
+        slab.start = at + size
+        return payload(slab, at, size)
+
+
+def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):
+    cdef Channel channel = Channel.__new__(Channel)
+    channel._fd = -1
+    tls = engine_for(address, ssl_context)
+    sock = reach(address, deadline)
+    try:
+        check_peer(sock, address, expected_uid)
+        tune(sock, address)
+        channel._sock = sock
+        channel._tls = tls
+        channel._born = fork_count
+        channel._fd = sock.fileno()
+        channel._out = Outbox()
+        channel._max_sent = limits.frame_sent
+        channel._max_accepted = limits.frame_accepted
+        channel._used_at = now()
+        channel.session = ""
+        if tls is not None:
+            channel._handshake(deadline)
+    except BaseException:
+        channel._fd = -1
+        sock.close()
+        raise
+    return channel
+
+
+cdef class _Waiter:
+    pass
+
+
+@cython.final
+cdef class ChannelPool:
+    def __init__(self, opener, Py_ssize_t limit):
+        self._opener = opener
+        self._limit = limit
+        self._idle = []
+        self._channels = set()
+        self._waiters = deque()
+        forget_after_fork(self)
+
+    # The counters and lists below change only between two releases of the GIL, so they need
+    # no lock; only waiting does.
+
+    def ready(self):
+        cdef Channel channel
+        while self._idle:
+            channel = <Channel>self._idle.pop()
+            if not channel.stale():
+                return channel
+            self._drop(channel)
+        return None
+
+    def open(self, double deadline):
+        cdef:
+            Channel channel
+            _Waiter waiter
+        if self._closed:
+            raise ClientStateError("the client is closed; call connect() again")
+        if self._open < self._limit:
+            self._open += 1
+        else:
+            waiter = _Waiter()
+            waiter.lock = Lock()
+            waiter.lock.acquire()
+            self._waiters.append(waiter)
+            left = deadline - now()
+            try:
+                waiter.lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0))
+            except BaseException:       # KeyboardInterrupt: what it was handed goes on
+                if not self._withdraw(waiter):
+                    if waiter.channel is not None:
+                        self.release(waiter.channel)
+                    else:
+                        self._open -= 1
+                        self._wake(None)
+                raise
+            if not waiter.served:
+                # Unless it is served in this very moment: then it is taken.
+                if self._withdraw(waiter):
+                    raise DeadlineError(
+                        f"the call's time ran out while all {self._limit} connections were busy; "
+                        "raise max_connections, or the timeout"
+                    )
+            if self._closed:
+                raise ClientStateError("the client was closed while this call waited")
+            if waiter.channel is not None:
+                return waiter.channel
+        try:
+            channel = self._opener(deadline)
+        except BaseException:
+            self._open -= 1
+            self._wake(None)
+            raise
+        if self._closed:
+            channel.close()
+            raise ClientStateError("the client was closed while this call connected")
+        self._channels.add(channel)
+        return channel
+
+    def release(self, Channel channel):
+        if channel._fd < 0 or self._closed or channel._born != fork_count:
+            self._drop(channel)
+        elif not self._wake(channel):
+            self._idle.append(channel)
+
+    cdef int _drop(self, Channel channel) except -1:
+        if channel in self._channels:
+            self._channels.discard(channel)
+            self._open -= 1
+            channel.close()
+            self._wake(None)
+        return 0
+
+    cdef bint _withdraw(self, _Waiter waiter) except -1:
+        """Leave the queue; False when there is nothing to leave, having been served."""
+        try:
+            self._waiters.remove(waiter)
+        except ValueError:
+            return False
+        return True
+
+    cdef int _wake(self, Channel channel) except -1:
+        """Hand a channel, or leave to open one, to whoever waits longest; 0 if nobody does."""
+        cdef _Waiter waiter
+        if not self._waiters:
+            return 0
+        waiter = <_Waiter>self._waiters.popleft()
+        waiter.channel = channel
+        waiter.served = True
+        if channel is None:
+            self._open += 1
+        waiter.lock.release()
+        return 1
+
+    def channels(self):
+        return list(self._channels)
+
+    def close(self):
+        self._closed = True
+        self._idle.clear()
+        while self._waiters:
+            (<_Waiter>self._waiters.popleft()).lock.release()
+        for channel in list(self._channels):
+            self._drop(channel)
+
+    def abandon(self):
+        for channel in self._channels:
+            (<Channel>channel).abandon()
+        self._channels = set()
+        self._idle = []
+        self._waiters = deque()
+        self._open = 0

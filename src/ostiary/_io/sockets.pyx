@@ -1,0 +1,144 @@
+"""Waiting, the clock, forks, and what is known about a peer before a byte is exchanged.
+
+No frames here and no event loop. Neighbours: `blocking` and `aio`.
+"""
+
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EINTR, errno
+
+import errno as errors_by_name
+import os
+import socket
+import struct
+from weakref import WeakSet
+
+from ..config import TcpAddress, UnixAddress
+from ..errors import ConnectError, ConnectionLostError, DeadlineError, InvalidArgumentError
+
+# Everything that holds a descriptor or a lock which a forked child must not use.
+_inherited = WeakSet()
+
+
+def forget_after_fork(thing):
+    """Have `thing.abandon()` called in every child forked while `thing` lives."""
+    _inherited.add(thing)
+
+
+def _after_fork_in_child():
+    global fork_count
+    fork_count += 1
+    for thing in list(_inherited):
+        thing.abandon()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+cdef int wait(int fd, bint writing, bint reading, double deadline) except -1:
+    """Block without the GIL until the descriptor is ready; DeadlineError when time is up."""
+    cdef:
+        double left
+        int ms, ready, error
+    while True:
+        if deadline > 1e18:
+            ms = -1
+        else:
+            left = deadline - now()
+            if left <= 0:
+                raise DeadlineError("the call's time ran out")
+            # Rounded up, so that the last fraction of a millisecond is not spun away.
+            ms = 1_000_000_000 if left > 1_000_000 else <int>(left * 1000) + 1
+        with nogil:
+            ready = sys_poll(fd, writing, reading, ms)
+            error = errno
+        if ready > 0:
+            return 0
+        if ready < 0 and error != EINTR:
+            raise lost("waiting for the peer", error, False)
+        PyErr_CheckSignals()
+
+
+cdef object lost(str doing, int error, bint sent):
+    reason = os.strerror(error) if error else "the peer closed it"
+    return ConnectionLostError(f"the connection ended while {doing}: {reason}", sent=sent)
+
+
+def deadline_after(timeout):
+    """Return the monotonic time `timeout` seconds from now; infinity for None."""
+    return float("inf") if timeout is None else now() + <double>timeout
+
+
+def seconds_left(double deadline):
+    """Return the seconds until `deadline`; DeadlineError when there are none."""
+    cdef double left = deadline - now()
+    if left <= 0:
+        raise DeadlineError("the call's time ran out")
+    return left
+
+
+def unreachable(address, error):
+    """Make the ConnectError that says what was tried and what to look at."""
+    code = error.errno
+    if isinstance(address, UnixAddress):
+        if code == errors_by_name.ENOENT:
+            advice = "there is no such socket; start the server, or give the path it listens on"
+        elif code == errors_by_name.ECONNREFUSED:
+            advice = "the socket file is there but nothing listens on it; start the server"
+        elif code in (errors_by_name.EACCES, errors_by_name.EPERM):
+            advice = "this user may not open it; look at the owner and mode of the socket"
+        else:
+            advice = error.strerror or str(error)
+    elif isinstance(error, socket.gaierror):
+        advice = f"the host name does not resolve ({error.strerror})"
+    elif code == errors_by_name.ECONNREFUSED:
+        advice = "nothing listens there; start the server, or look at host and port"
+    else:
+        advice = error.strerror or str(error)
+    return ConnectError(f"cannot connect to {address}: {advice}")
+
+
+def new_socket(family):
+    """Return a non-blocking stream socket that no child program inherits."""
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setblocking(False)
+    return sock
+
+
+def tune(sock, address):
+    """Set what a connected socket needs: no Nagle delay, no SIGPIPE."""
+    if isinstance(address, TcpAddress):
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    no_sigpipe = getattr(socket, "SO_NOSIGPIPE", None)
+    if no_sigpipe is not None:
+        sock.setsockopt(socket.SOL_SOCKET, no_sigpipe, 1)
+
+
+def peer_uid(sock):
+    """Return the user id of the process at the other end of a Unix socket.
+
+    It is the kernel's word (SO_PEERCRED, LOCAL_PEERCRED), taken when the peer listened or
+    connected.
+    """
+    option = getattr(socket, "SO_PEERCRED", None)
+    if option is not None:
+        _pid, uid, _gid = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, option, 12))
+        return uid
+    # struct xucred: version, uid, then groups; level 0 is SOL_LOCAL.
+    return struct.unpack_from("2I", sock.getsockopt(0, socket.LOCAL_PEERCRED, 76))[1]
+
+
+def check_peer(sock, address, expected_uid):
+    """Refuse a Unix-socket server that does not run as `expected_uid`."""
+    if expected_uid is None:
+        return
+    if not isinstance(address, UnixAddress):
+        raise InvalidArgumentError(
+            f"expected_uid needs a Unix socket, and {address} is not one; use TLS there"
+        )
+    uid = peer_uid(sock)
+    if uid != expected_uid:
+        raise ConnectError(
+            f"the server at {address} runs as uid {uid} and uid {expected_uid} was expected; "
+            "nothing was sent to it"
+        )

@@ -1,0 +1,246 @@
+"""A connected blocking socket: bytes out, bytes into a slab, one deadline over all of it.
+
+No frames and no HTTP: `blocking` makes channels of it.
+"""
+
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
+from cpython.exc cimport PyErr_CheckSignals
+from libc.errno cimport EAGAIN, EINTR, errno
+from libc.string cimport memcpy
+
+from .._wire.slab cimport Slab
+from .sockets cimport fork_count, lost, now, sys_recv, sys_send, wait
+
+import errno as errors_by_name
+import os
+import socket
+import threading
+import time
+
+from ..config import UnixAddress
+from ..errors import DeadlineError, OstiaryError, TransportError
+from .sockets import new_socket, seconds_left, unreachable
+
+cdef enum:
+    READ_BYTES = 16 * 1024
+    # Releasing the GIL around a reply that is microseconds away lets one busy thread cut the
+    # call rate a thousandfold; so poll this often first. On one core the peer cannot run
+    # meanwhile, and polling only delays it.
+    TRIES = 200
+
+cdef int _tries = TRIES if (os.cpu_count() or 1) > 1 else 1
+
+
+cdef class Stream:
+    @property
+    def closed(self):
+        return self._fd < 0
+
+    cdef int send(self, const char *data, Py_ssize_t size, double deadline) except -1:
+        """Send all of it, or raise with the connection unusable."""
+        cdef:
+            bytes records
+            Py_ssize_t done = 0
+        if self._tls is not None:
+            records = self._tls.encrypt(PyBytes_FromStringAndSize(data, size))
+            data = PyBytes_AS_STRING(records)
+            size = PyBytes_GET_SIZE(records)
+        while done < size:
+            done += self.send_now(data + done, size - done)
+            if done < size:
+                wait(self._fd, True, False, deadline)
+        return 0
+
+    cdef int send_now(self, const char *data, Py_ssize_t size) except -1:
+        """Send what the kernel takes now; 0 when it takes nothing."""
+        cdef ssize_t count
+        while True:
+            count = sys_send(self._fd, data, size)
+            if count >= 0:
+                self._sent = True
+                return count
+            if errno == EINTR:
+                PyErr_CheckSignals()
+            elif errno == EAGAIN:
+                return 0
+            else:
+                raise lost("sending the request", errno, self._sent)
+
+    cdef Py_ssize_t receive(self, Slab slab, double deadline) except -1:
+        """Add at least one byte to the slab; ConnectionLostError at end of stream."""
+        cdef:
+            int tries = _tries
+            ssize_t count
+        if self._tls is not None:
+            return self.receive_tls(slab, deadline)
+        if slab.cap == slab.end:
+            slab.reserve(READ_BYTES)
+        while True:
+            count = sys_recv(self._fd, slab.data + slab.end, slab.cap - slab.end)
+            if count > 0:
+                slab.grew(count)
+                return count
+            if count == 0:
+                raise lost("waiting for the reply", 0, self._sent)
+            if errno == EINTR:
+                PyErr_CheckSignals()
+            elif errno != EAGAIN:
+                raise lost("waiting for the reply", errno, self._sent)
+            elif tries > 0:
+                tries -= 1
+            else:
+                wait(self._fd, False, True, deadline)
+
+    cdef Py_ssize_t receive_tls(self, Slab slab, double deadline) except -1:
+        cdef:
+            char raw[READ_BYTES]
+            bytes plain, records
+            ssize_t count
+        while True:
+            count = sys_recv(self._fd, raw, READ_BYTES)
+            if count < 0:
+                if errno == EINTR:
+                    PyErr_CheckSignals()
+                elif errno != EAGAIN:
+                    raise lost("waiting for the reply", errno, self._sent)
+                else:
+                    wait(self._fd, False, True, deadline)
+                continue
+            if count == 0:
+                raise lost("waiting for the reply", 0, self._sent)
+            plain = self._tls.decrypt(PyBytes_FromStringAndSize(raw, count))
+            records = self._tls.reply()
+            if records:
+                self._send_records(records, deadline)
+            if plain:
+                slab.reserve(PyBytes_GET_SIZE(plain))
+                memcpy(slab.data + slab.end, PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
+                slab.grew(PyBytes_GET_SIZE(plain))
+                return PyBytes_GET_SIZE(plain)
+            if self._tls.closed:
+                raise lost("waiting for the reply", 0, self._sent)
+
+    def _send_records(self, bytes records, double deadline):
+        cdef Py_ssize_t done = 0, size = PyBytes_GET_SIZE(records)
+        while done < size:
+            done += self.send_now(PyBytes_AS_STRING(records) + done, size - done)
+            if done < size:
+                wait(self._fd, True, False, deadline)
+
+    def _handshake(self, double deadline):
+        cdef:
+            char raw[READ_BYTES]
+            ssize_t count
+        records, done = self._tls.handshake(b"")
+        while True:
+            self._send_records(records, deadline)
+            if done:
+                return
+            wait(self._fd, False, True, deadline)
+            count = sys_recv(self._fd, raw, READ_BYTES)
+            if count == 0:
+                raise lost("agreeing on TLS", 0, False)
+            if count < 0:
+                if errno != EAGAIN and errno != EINTR:
+                    raise lost("agreeing on TLS", errno, False)
+                continue
+            records, done = self._tls.handshake(PyBytes_FromStringAndSize(raw, count))
+
+    def _shut(self):
+        """Close the socket; idempotent. In a forked child only the descriptor is dropped."""
+        cdef bytes records
+        if self._fd < 0:
+            return
+        if self._born == fork_count and self._tls is not None:
+            records = self._tls.farewell()
+            sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+        self._fd = -1
+        try:
+            self._sock.close()
+        except OSError:
+            pass
+
+    def abandon(self):
+        """Drop the descriptor in a forked child; the parent's connection lives on."""
+        if self._fd >= 0:
+            self._fd = -1
+            self._sock.close()
+
+
+def reach(address, double deadline):
+    """Return a connected non-blocking socket; ConnectError says why not."""
+    if isinstance(address, UnixAddress):
+        return _reach_one(address, socket.AF_UNIX, address.path, deadline)
+    found = _resolve(address, deadline)
+    for position, (family, where) in enumerate(found):
+        last = position == len(found) - 1
+        # An address that never answers may take its share of the time, not all of it.
+        share = deadline if last else now() + (deadline - now()) / (len(found) - position)
+        try:
+            return _reach_one(address, family, where, share)
+        except (TransportError, OSError):
+            if last:
+                raise
+
+
+def _reach_one(address, family, where, double deadline):
+    sock = None
+    try:
+        sock = new_socket(family)
+        pause = 0.001
+        while True:
+            code = sock.connect_ex(where)
+            if code == 0:
+                return sock
+            if code == errors_by_name.EINPROGRESS:
+                wait(sock.fileno(), True, False, deadline)
+                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+                if code == 0:
+                    return sock
+            elif code == errors_by_name.EAGAIN:
+                # A Unix listener's queue is full; the kernel will not tell when it is not.
+                time.sleep(min(pause, seconds_left(deadline)))
+                pause = min(pause * 2, 0.05)
+                continue
+            elif code == errors_by_name.EINTR:
+                continue
+            raise unreachable(address, OSError(code, os.strerror(code)))
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if isinstance(error, OSError) and not isinstance(error, OstiaryError):
+            raise unreachable(address, error) from None     # EMFILE and its like
+        raise
+
+
+def _resolve(address, double deadline):
+    """Return [(family, sockaddr)]. A name is looked up on a thread, since that cannot be timed out."""
+    try:
+        found = socket.getaddrinfo(
+            address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
+        )
+    except socket.gaierror:
+        found = None
+    if found is None:
+        answers = []
+
+        def look_up():
+            try:
+                answers.append(
+                    socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
+                )
+            except (OSError, UnicodeError) as error:
+                answers.append(error)
+
+        thread = threading.Thread(target=look_up, daemon=True, name="ostiary-resolve")
+        thread.start()
+        left = deadline - now()
+        thread.join(None if left > threading.TIMEOUT_MAX else max(left, 0.0))
+        if not answers:
+            raise DeadlineError(f"the call's time ran out while looking up {address.host}")
+        found = answers[0]
+        if isinstance(found, UnicodeError):
+            found = socket.gaierror(socket.EAI_NONAME, "not a valid host name")
+        if isinstance(found, OSError):
+            raise unreachable(address, found)
+    return [(family, where) for family, _, _, _, where in found]

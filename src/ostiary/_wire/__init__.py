@@ -1,0 +1,19 @@
+"""Sans-IO wire code: bytes in, frames and replies out. Nothing here touches a socket or a clock.
+
+There is one build. A checkout without it fails here, with the command that mends it.
+"""
+
+from __future__ import annotations
+
+try:
+    from . import framer, rpc
+except ModuleNotFoundError as error:
+    # Only "was never built" is ours to explain; a build that is broken speaks for itself.
+    if error.name not in {f"{__name__}.framer", f"{__name__}.rpc", f"{__name__}.slab"}:
+        raise
+    raise ImportError(
+        "the compiled core of ostiary is missing; run `make build` in a checkout, "
+        "or `pip install --force-reinstall ostiary`"
+    ) from error
+
+__all__ = ["framer", "rpc"]

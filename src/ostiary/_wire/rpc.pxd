@@ -1,0 +1,34 @@
+"""JSON-RPC envelopes: one request out with its prefix, one reply in with its id checked."""
+
+from libc.stdint cimport int64_t
+
+
+cdef class Outbox:
+    """Bytes waiting to be sent, in one piece."""
+    cdef:
+        char *data
+        Py_ssize_t cap
+        Py_ssize_t start    # first byte not yet sent
+        Py_ssize_t end
+
+    cdef int reserve(self, Py_ssize_t room) except -1
+    cdef int append(self, bytes data) except -1
+    cdef void clear(self) noexcept
+    cdef Py_ssize_t add(self, Method method, int64_t id, object params, Py_ssize_t limit) except -1
+
+
+cdef class Method:
+    cdef:
+        readonly str name
+        readonly bint repeatable    # sending it twice does what sending it once does
+        readonly bint session       # params has a `session_id` to be filled in per channel
+        readonly bint grants        # its reply gives the caller something to hand back
+        bytes _head                 # ,"method":"...","params":
+        object _decode              # of the whole envelope
+        object _fail                # the decoded "error" member -> an exception
+
+    cdef object settle(self, object envelope, int64_t id)
+
+
+cdef int64_t reply_id(const char *data, Py_ssize_t size) noexcept
+cdef int64_t envelope_id(object envelope) except -1

@@ -1,0 +1,286 @@
+"""Requests and replies as typed envelopes; the id of every reply is checked here.
+
+No I/O and no table of pending calls: the channels in `_io` own those.
+"""
+
+cimport cython
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from libc.stdint cimport int64_t, uint32_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memcmp, memcpy, memset
+
+from .framer cimport HEADER, write_u32
+from .slab cimport View
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+from ..errors import APIError, InvalidArgumentError, ProtocolError
+
+cdef enum:
+    OUTBOX_BYTES = 2048
+    OUTBOX_KEPT = 16 * 1024
+    ID_DIGITS = 20
+
+_T = TypeVar("_T")
+cdef object UNSET = msgspec.UNSET
+cdef object DecodeError = msgspec.DecodeError
+cdef object ValidationError = msgspec.ValidationError
+cdef object encode = msgspec.json.Encoder().encode
+cdef object decode_any = msgspec.json.Decoder().decode
+
+
+class Reply(msgspec.Struct, Generic[_T], gc=False):
+    """The reply envelope. `jsonrpc` and anything else a peer adds is passed over."""
+
+    id: int
+    result: _T | msgspec.UnsetType = msgspec.UNSET
+    error: Any = None
+
+
+def refused(body):
+    """Turn an error member into an `APIError`; for peers that have no errors of their own."""
+    if isinstance(body, dict):
+        return APIError(str(body.get("message") or "the peer refused"), code=str(body.get("code")))
+    return APIError(str(body))
+
+
+@cython.final
+cdef class Outbox:
+    def __cinit__(self):
+        self.data = <char *>malloc(OUTBOX_BYTES)
+        if self.data is NULL:
+            raise MemoryError
+        self.cap = OUTBOX_BYTES
+
+    def __dealloc__(self):
+        if self.data is not NULL:
+            memset(self.data, 0, self.cap)
+            free(self.data)
+
+    cdef int reserve(self, Py_ssize_t room) except -1:
+        cdef:
+            Py_ssize_t used = self.end - self.start
+            Py_ssize_t cap
+            char *data
+        if self.cap - self.end >= room:
+            return 0
+        cap = max(self.cap, OUTBOX_BYTES)
+        while cap - used < room:
+            cap *= 2
+        data = <char *>malloc(cap)
+        if data is NULL:
+            raise MemoryError
+        memcpy(data, self.data + self.start, used)
+        free(self.data)
+        self.data = data
+        self.cap = cap
+        self.start = 0
+        self.end = used
+        return 0
+
+    cdef int append(self, bytes data) except -1:
+        self.reserve(PyBytes_GET_SIZE(data))
+        memcpy(self.data + self.end, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
+        self.end += PyBytes_GET_SIZE(data)
+        return 0
+
+    cdef void clear(self) noexcept:
+        """Forget what was sent; give back a buffer that one large call had grown."""
+        cdef char *data
+        self.start = self.end = 0
+        if self.cap > OUTBOX_KEPT:
+            data = <char *>malloc(OUTBOX_BYTES)
+            if data is not NULL:
+                free(self.data)
+                self.data = data
+                self.cap = OUTBOX_BYTES
+
+    cdef Py_ssize_t add(self, Method method, int64_t id, object params, Py_ssize_t limit) except -1:
+        """Append one request behind its length; return how many bytes that took.
+
+        Nothing is appended when the frame would be longer than `limit`.
+        """
+        cdef:
+            bytes body = <bytes>encode(params)
+            Py_ssize_t body_size = PyBytes_GET_SIZE(body)
+            Py_ssize_t head_size = PyBytes_GET_SIZE(method._head)
+            Py_ssize_t size
+            char digits[ID_DIGITS]
+            int at = ID_DIGITS
+            char *out
+        while True:
+            at -= 1
+            digits[at] = <char>(48 + id % 10)
+            id = id // 10
+            if id == 0:
+                break
+        size = 6 + (ID_DIGITS - at) + head_size + body_size + 1
+        if size > limit:
+            raise InvalidArgumentError(
+                f"the {method.name} request has {size} bytes and the limit is {limit}; "
+                "send less, or raise Limits.frame_sent if the peer accepts more"
+            )
+        self.reserve(HEADER + size)
+        out = self.data + self.end
+        write_u32(out, <uint32_t>size)
+        out += HEADER
+        memcpy(out, b'{"id":', 6)
+        out += 6
+        memcpy(out, digits + at, ID_DIGITS - at)
+        out += ID_DIGITS - at
+        memcpy(out, PyBytes_AS_STRING(method._head), head_size)
+        out += head_size
+        memcpy(out, PyBytes_AS_STRING(body), body_size)
+        out[body_size] = b'}'
+        self.end += HEADER + size
+        return HEADER + size
+
+
+@cython.final
+cdef class Method:
+    def __init__(
+        self,
+        str name not None,
+        result,
+        *,
+        bint repeatable=False,
+        bint session=False,
+        bint grants=False,
+        fail=refused,
+    ):
+        self.name = name
+        self.repeatable = repeatable
+        self.session = session
+        self.grants = grants
+        self._head = b',"method":' + encode(name) + b',"params":'
+        self._decode = msgspec.json.Decoder(Reply[result]).decode
+        self._fail = fail
+
+    def __class_getitem__(cls, item):
+        return cls
+
+    def __repr__(self):
+        return f"Method({self.name!r})"
+
+    cdef object settle(self, object envelope, int64_t id):
+        """Decode a reply whose id was read as `id`; return the result or raise what it says.
+
+        UnexpectedShape concerns this reply alone. Any other ProtocolError means that the
+        stream cannot be trusted any more, and the caller closes it.
+        """
+        cdef str problem = None
+        cdef bint readable = False
+        try:
+            reply = self._decode(envelope)
+        except ValidationError as error:
+            # Well-formed JSON of another shape. msgspec names the place and the types.
+            problem = str(error)
+            readable = True
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            problem = type(error).__name__
+        # Raised outside the handlers: their exceptions may hold the bytes they failed on.
+        if problem is not None:
+            if readable and _slow_id(envelope) == id:
+                raise UnexpectedShape(
+                    f"the reply to {self.name} is not what the protocol promises: {problem}",
+                    sent=True,
+                )
+            raise ProtocolError(
+                f"the reply to {self.name} cannot be read ({problem}); the connection is closed",
+                sent=True,
+            )
+        if <int64_t>reply.id != id:
+            raise ProtocolError("a reply carries two ids; the connection is closed", sent=True)
+        if reply.error is not None:
+            raise self._fail(reply.error)
+        if reply.result is UNSET:
+            raise UnexpectedShape(
+                f"the reply to {self.name} has neither result nor error", sent=True
+            )
+        return reply.result
+
+
+class UnexpectedShape(ProtocolError):
+    """One reply has the wrong shape; the frames around it are still in step."""
+
+
+cdef int64_t reply_id(const char *data, Py_ssize_t size) noexcept:
+    """Read the id of an envelope that begins with it; -1 when it does not.
+
+    Every server seen puts `id` first, or right after `jsonrpc`. Finding it here tells which
+    call a reply is for before the reply is decoded as that call's type.
+    """
+    cdef:
+        Py_ssize_t at = 1
+        int64_t id = 0
+        Py_ssize_t first
+    if size < 8 or data[0] != b'{':
+        return -1
+    if size > 24 and memcmp(data + 1, b'"jsonrpc":', 10) == 0:
+        at = 11
+        if data[at] == b' ':
+            at += 1
+        if memcmp(data + at, b'"2.0",', 6) != 0:
+            return -1
+        at += 6
+        if data[at] == b' ':
+            at += 1
+    if size - at < 7 or memcmp(data + at, b'"id":', 5) != 0:
+        return -1
+    at += 5
+    if data[at] == b' ':
+        at += 1
+    first = at
+    while at < size and 48 <= data[at] <= 57:
+        id = id * 10 + (data[at] - 48)
+        at += 1
+        if at - first > 18:
+            return -1
+    if at == first or at >= size or (data[at] != b',' and data[at] != b'}'):
+        return -1
+    if data[first] == b'0' and at - first > 1:
+        return -1
+    return id
+
+
+cdef int64_t envelope_id(object envelope) except -1:
+    """Read the id of a payload, bytes or View; ProtocolError when there is none to read."""
+    cdef int64_t id
+    if type(envelope) is bytes:
+        id = reply_id(PyBytes_AS_STRING(envelope), PyBytes_GET_SIZE(envelope))
+    else:
+        id = reply_id((<View>envelope).data, (<View>envelope).size)
+    return _slow_id(envelope) if id < 0 else id
+
+
+cdef int64_t _slow_id(object data) except -1:
+    """Read the id wherever it stands."""
+    cdef str problem = None
+    try:
+        reply = decode_any(data)
+    except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+        problem = type(error).__name__
+    if problem is not None:
+        raise ProtocolError(
+            f"a reply is not JSON ({problem}); the connection is closed", sent=True
+        )
+    id = reply.get("id") if type(reply) is dict else None
+    if type(id) is not int or not 0 <= id < 1 << 62:
+        raise ProtocolError("a reply has no id of ours; the connection is closed", sent=True)
+    return id
+
+
+def add_request(method, id, params, limit):
+    """Return one framed request; what the channels do, for tests and benchmarks."""
+    cdef Outbox box = Outbox()
+    box.add(method, id, params, limit)
+    return box.data[:box.end]
+
+
+def settle_reply(Method method, data):
+    """Decode one reply payload as `method`'s; return (id, result) or raise."""
+    cdef bytes owned = bytes(data)
+    cdef int64_t id = envelope_id(owned)
+    return id, method.settle(owned, id)
