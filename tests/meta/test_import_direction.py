@@ -34,6 +34,7 @@ FLOORS: list[set[str]] = [
     {"devserver"},
     {"testing"},
     {"cli"},
+    {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # The package itself: cheap to import, so it takes these two and no more.
@@ -46,10 +47,10 @@ IMPURE = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threadin
 PURE_ROOMS = {"errors", "config", "secret", "_wire", "_pool", "_retry", "_route"}
 # Sockets, ssl and event loops are known to _io and to what is not part of the client.
 WIRE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl"}
-MAY_TOUCH_THE_WIRE = {"_io", "integrations", "devserver", "testing", "cli"}
+MAY_TOUCH_THE_WIRE = {"_io", "integrations", "devserver", "testing", "cli", "__main__"}
 # What the core is installed with, and nothing else.
 CORE_NEEDS = {"msgspec", "nacl", "h11"}
-NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli"}
+NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli", "__main__"}
 
 
 class Import(NamedTuple):

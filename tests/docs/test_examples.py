@@ -1,0 +1,224 @@
+"""Every example in the README and on the site runs.
+
+A page is one test: its Python blocks run in order in one namespace, its console blocks as
+commands, against an embedded vault in the home directory the page believes in. Ports are
+replaced, so that a vault which runs on this machine is left alone.
+
+    ```python           executed
+    ```console          lines that begin with `$ ` are executed; other lines are what is seen
+    ```text, ```toml    shown only
+    ```python notest    shown only; a reader cannot run it either, and the page says why
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+LANGUAGES = {"python", "console", "text", "toml", "json", "yaml", ""}
+# Commands about the repository or the machine, which tests of their own run.
+NOT_OURS = ("make ", "pip install ", "git clone ", "cd ")
+LONGEST_START = 30.0
+
+
+class Block(NamedTuple):
+    page: str
+    line: int
+    language: str
+    notest: bool
+    text: str
+
+
+_FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
+
+
+def blocks(page: Path) -> Iterator[Block]:
+    source = page.read_text("utf-8")
+    for match in _FENCE.finditer(source):
+        language, _, rest = match["info"].strip().partition(" ")
+        indent = match["indent"]
+        text = "".join(
+            line.removeprefix(indent) for line in match["body"].splitlines(keepends=True)
+        )
+        line = source.count("\n", 0, match.start()) + 1
+        name = page.relative_to(ROOT).as_posix()
+        yield Block(name, line, language, "notest" in rest.split(), text)
+
+
+ALL = {page.relative_to(ROOT).as_posix(): list(blocks(page)) for page in PAGES}
+RUNNABLE = [
+    name
+    for name, found in ALL.items()
+    if any(block.language in {"python", "console"} and not block.notest for block in found)
+]
+
+
+@pytest.fixture
+def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A home directory whose path is short enough to hold a socket on macOS."""
+    directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
+    monkeypatch.setenv("HOME", str(directory))
+    for name in list(os.environ):
+        if name.startswith(("OSTIARY_", "SANCTUM_")):
+            monkeypatch.delenv(name)
+    monkeypatch.chdir(directory)
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+def with_ports(text: str, port: int) -> str:
+    return re.sub(r"\b(?:7600|8200)\b", str(port), text)
+
+
+def run_python(block: Block, namespace: dict[str, Any], port: int) -> None:
+    # Padded, so that a traceback names the line of the page.
+    padded = "\n" * block.line + with_ports(block.text, port)
+    code = compile(padded, str(ROOT / block.page), "exec", dont_inherit=True)
+    exec(code, namespace)
+
+
+def commands(block: Block) -> Iterator[str]:
+    """Yield the commands of a console block, continuation lines joined."""
+    lines = iter(block.text.splitlines())
+    for line in lines:
+        if not line.startswith("$ "):
+            continue
+        command = line[2:]
+        while command.endswith("\\"):
+            command = command[:-1] + next(lines)
+        yield command
+
+
+def environment(home: Path) -> dict[str, str]:
+    scripts = Path(sys.executable).parent
+    return {
+        **os.environ,
+        "HOME": str(home),
+        "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
+        "NO_COLOR": "1",
+    }
+
+
+def run_command(block: Block, command: str, home: Path, port: int) -> None:
+    if command.startswith(NOT_OURS):
+        return
+    if command.split()[:2] == ["ostiary", "dev"]:
+        run_server(block, command)
+        return
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", with_ports(command, port)],
+        env=environment(home),
+        cwd=home,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, (
+        f"{block.page}:{block.line}: `{command}` exited {done.returncode}\n"
+        f"{done.stdout}{done.stderr}"
+    )
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as one:
+        return int(one.getsockname()[1])
+
+
+def run_server(block: Block, command: str) -> None:
+    """Start `ostiary dev ...` in a home of its own, wait until it listens, stop it."""
+    directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
+    try:
+        arguments = shlex.split(command)
+        if "--port" not in arguments:
+            arguments += ["--port", str(free_port())]
+        log = directory / "log"
+        with log.open("wb") as output:
+            server = subprocess.Popen(
+                arguments,
+                env=environment(directory),
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        try:
+            deadline = time.monotonic() + LONGEST_START
+            while not list(directory.rglob("vault.sock")):
+                said = f"{block.page}:{block.line}: `{command}` did not start\n{log.read_text()}"
+                assert server.poll() is None, said
+                assert time.monotonic() < deadline, said
+                time.sleep(0.02)
+        finally:
+            server.send_signal(signal.SIGTERM)
+            status = server.wait(30)
+        assert status == 0, f"{command} exited {status}\n{log.read_text()}"
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.mark.parametrize("page", RUNNABLE)
+def test_page(page: str, home: Path) -> None:
+    from ostiary.devserver import running
+
+    namespace: dict[str, Any] = {"__name__": "__page__"}
+    with running(home=home / ".sanctum", demo=True) as server:
+        assert server.tcp is not None
+        port = server.tcp[1]
+        for block in ALL[page]:
+            if block.notest:
+                continue
+            if block.language == "python":
+                run_python(block, namespace, port)
+            elif block.language == "console":
+                for command in commands(block):
+                    run_command(block, command, home, port)
+        for value in namespace.values():
+            # A page shows its clients without always closing them.
+            if type(value).__name__ == "VaultClient":
+                value.close()
+
+
+def test_there_is_something_to_run() -> None:
+    python = [b for found in ALL.values() for b in found if b.language == "python" and not b.notest]
+    assert len(python) >= 15
+    assert {"README.md", "docs/index.md", "docs/vault.md"} <= set(RUNNABLE)
+
+
+def test_every_fence_is_read_and_its_language_known() -> None:
+    for page in PAGES:
+        name = page.relative_to(ROOT).as_posix()
+        fences = len(re.findall(r"^ *```", page.read_text("utf-8"), re.M))
+        assert fences == 2 * len(ALL[name]), f"{name}: a fence is not closed"
+        assert {block.language for block in ALL[name]} <= LANGUAGES, name
+
+
+def test_notest_is_rare() -> None:
+    skipped = [f"{b.page}:{b.line}" for found in ALL.values() for b in found if b.notest]
+    assert len(skipped) <= 3, skipped
+
+
+def test_links_between_pages_lead_somewhere() -> None:
+    broken = []
+    for page in [*PAGES, *ROOT.glob("*.md")]:
+        text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
+        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
+            if "://" not in target and not (page.parent / target).exists():
+                broken.append(f"{page.relative_to(ROOT)}: {target}")
+    assert broken == []
