@@ -27,8 +27,6 @@ MODULES = [
     "ostiary._wire.rpc",
     "ostiary._wire.slab",
 ]
-# Being written: a listed module that is not there yet is passed over.
-PRESENT = [m for m in MODULES if os.path.exists(f"src/{m.replace('.', '/')}.pyx")]
 
 if DEBUG or SANITIZE:
     compile_flags = ["-O0" if DEBUG else "-O1", "-g", "-fno-omit-frame-pointer"]
@@ -50,7 +48,7 @@ setup(
                 extra_compile_args=compile_flags,
                 extra_link_args=link_flags,
             )
-            for name in PRESENT
+            for name in MODULES
         ],
         # The generated C stays out of src/, and so out of every wheel.
         build_dir="build/cython",

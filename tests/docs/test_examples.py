@@ -44,7 +44,9 @@ class Block(NamedTuple):
     text: str
 
 
-_FENCE = re.compile(r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.M | re.S)
+_FENCE = re.compile(
+    r"^(?P<indent> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=indent)```[ ]*$", re.M | re.S
+)
 
 
 def blocks(page: Path) -> Iterator[Block]:
@@ -215,10 +217,12 @@ def test_notest_is_rare() -> None:
 
 
 def test_links_between_pages_lead_somewhere() -> None:
-    broken = []
-    for page in [*PAGES, *ROOT.glob("*.md")]:
+    broken: list[str] = []
+    for page in {*PAGES, *ROOT.glob("*.md")}:
         text = re.sub(r"```.*?```", "", page.read_text("utf-8"), flags=re.S)
-        for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text):
-            if "://" not in target and not (page.parent / target).exists():
-                broken.append(f"{page.relative_to(ROOT)}: {target}")
+        broken += [
+            f"{page.relative_to(ROOT)}: {target}"
+            for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", text)
+            if "://" not in target and not (page.parent / target).exists()
+        ]
     assert broken == []
