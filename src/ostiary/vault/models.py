@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import binascii
 import re
-from abc import ABCMeta
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast, overload
@@ -106,7 +105,7 @@ class Credential(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
 
 # Registered and not inherited: ABCMeta and the metaclass of Struct do not combine.
-ABCMeta.register(Mapping, Credential)
+cast(Any, Mapping).register(Credential)
 
 
 class LeaseInfo(msgspec.Struct, frozen=True, kw_only=True, gc=False):
