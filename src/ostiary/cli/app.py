@@ -1,0 +1,66 @@
+"""The command tree: what belongs to no domain, and each domain's group below its name."""
+
+from __future__ import annotations
+
+import platform
+from typing import Annotated
+
+import typer
+
+from .. import __version__ as package_version
+from .dev import dev
+from .doctor import doctor
+from .domains import DOMAINS
+from .screen import Screen
+from .session import Json
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="ostiary",
+    help="The doorkeeper: run a local control plane and look after what it keeps.",
+    epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable; "
+    "130 interrupted.",
+    no_args_is_help=True,
+    # A traceback with locals would print secrets.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _version(shown: bool) -> None:
+    if shown:
+        print(f"ostiary {package_version}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(  # pyright: ignore[reportUnusedFunction]
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("version")
+def show_version(json: Json = False) -> None:
+    """Show the versions of ostiary and Python, and the platform."""
+    if json:
+        Screen(json=True).document(
+            {
+                "ostiary": package_version,
+                "python": platform.python_version(),
+                "platform": platform.platform(),
+            }
+        )
+    else:
+        print(f"ostiary {package_version}")
+        print(f"Python {platform.python_version()} on {platform.platform()}")
+
+
+app.command("dev")(dev)
+app.command("doctor")(doctor)
+for domain in DOMAINS:
+    app.add_typer(domain.commands, name=domain.name)

@@ -1,0 +1,190 @@
+"""What the command line prints: documents and tables on stdout, messages on stderr.
+
+Nothing that a peer or a file chose reaches a terminal unescaped. No secret passes through
+here; `vault get` writes its one itself. Neighbour: `session`, which opens one per command.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from ..errors import (
+    ConnectError,
+    ConnectionLostError,
+    DeadlineError,
+    LockedError,
+    OstiaryError,
+)
+
+__all__ = ["EXIT_FAILED", "EXIT_UNREACHABLE", "EXIT_USAGE", "Screen", "ago", "plain"]
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+EXIT_UNREACHABLE: Final = 3
+
+# A pipe has no width: rich would assume 80 columns and fold what the next program reads.
+_PIPE_WIDTH: Final = 4096
+
+# The administrator can do what the server, which speaks to agents, can only advise.
+_NEXT: Final[tuple[tuple[type[OstiaryError], str], ...]] = (
+    (
+        ConnectError,
+        "start a vault with `ostiary dev`, or say which one with --home or --socket",
+    ),
+    (
+        ConnectionLostError,
+        "check with `ostiary doctor` that the server still runs, then repeat the command",
+    ),
+    (DeadlineError, "check with `ostiary doctor` that the server still runs"),
+    (LockedError, "run `ostiary vault unlock`"),
+)
+
+_UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+
+
+def plain(value: object) -> str:
+    """Return text with every character a terminal would act on replaced by its escape."""
+    text = str(value)
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
+def ago(moment: datetime | None, *, now: float | None = None) -> str:
+    """Return a moment as people say it: `3 minutes ago`, `in 2 hours`, or the date."""
+    if moment is None:
+        return "-"
+    seconds = moment.timestamp() - (time.time() if now is None else now)
+    size = abs(seconds)
+    if size < 1.0:
+        return "now"
+    if size >= 30 * 86400.0:
+        return moment.astimezone().strftime("%Y-%m-%d")
+    unit, name = next(((u, n) for u, n in _UNITS if size >= u), (1.0, "second"))
+    # Down, so that what is still allowed is never overstated.
+    count = int(size // unit)
+    spoken = f"{count} {name}{'' if count == 1 else 's'}"
+    return f"in {spoken}" if seconds > 0 else f"{spoken} ago"
+
+
+class Screen:
+    """Where one command writes; `json` turns its tables into one document."""
+
+    def __init__(self, *, json: bool = False) -> None:
+        self.json = json
+        self.out = _console(stderr=False)
+        self.err = _console(stderr=True)
+
+    def document(self, content: object) -> None:
+        """Write one JSON document to stdout; times come out as ISO-8601."""
+        encoded = msgspec.json.format(msgspec.json.encode(content), indent=2)
+        sys.stdout.write(encoded.decode() + "\n")
+        sys.stdout.flush()
+
+    def table(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        empty: str,
+        right: Sequence[str] = (),
+    ) -> None:
+        """Print rows under a heading, or `empty` on stderr when there are none."""
+        listed = [[_cell(value) for value in row] for row in rows]
+        if not listed:
+            self.note(empty)
+            return
+        grid = Table(
+            box=box.SIMPLE_HEAD if self.out.is_terminal else None,
+            header_style="bold",
+            pad_edge=False,
+            padding=(0, 2, 0, 0),
+            collapse_padding=True,
+        )
+        for name in columns:
+            grid.add_column(
+                Text(name),
+                # Folded and never cut: what is printed here is copied into other commands.
+                overflow="fold",
+                justify="right" if name in right else "left",
+            )
+        for row in listed:
+            grid.add_row(*row)
+        self.out.print(grid)
+
+    def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
+        """Print names and values in two columns."""
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in pairs.items():
+            grid.add_row(Text(name), _cell(value))
+        (self.err if err else self.out).print(grid)
+
+    def note(self, text: str) -> None:
+        """Print one message on stderr."""
+        self.err.print(Text(plain(text)), soft_wrap=not self.err.is_terminal)
+
+    def refuse(self, error: OstiaryError) -> int:
+        """Say what happened and what to do next; return the exit code."""
+        advice = _advice(error)
+        self._labelled("error", "bold red", error.message or type(error).__name__)
+        if advice:
+            self._labelled("next", "bold", advice)
+        if self.json:
+            code = getattr(error, "code", None)
+            self.document(
+                {
+                    "error": {
+                        "type": type(error).__name__,
+                        "code": code if isinstance(code, str) else None,
+                        "message": error.message,
+                        "next": advice,
+                    }
+                }
+            )
+        unreachable = isinstance(error, (ConnectError, ConnectionLostError, DeadlineError))
+        return EXIT_UNREACHABLE if unreachable else EXIT_FAILED
+
+    def _labelled(self, label: str, style: str, text: str) -> None:
+        line = Text.assemble((f"{label}: ", style), plain(text))
+        self.err.print(line, soft_wrap=not self.err.is_terminal)
+
+
+def _console(*, stderr: bool) -> Console:
+    console = Console(stderr=stderr, highlight=False, emoji=False, markup=False)
+    if not console.is_terminal:
+        console.width = _PIPE_WIDTH
+    return console
+
+
+def _cell(value: object) -> Text:
+    if isinstance(value, Text):
+        return value
+    if value is None or value == "":
+        return Text("-", style="dim")
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
+    if isinstance(value, datetime):
+        return Text(ago(value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return _cell(", ".join(str(one) for one in value))
+    return Text(plain(value))
+
+
+def _advice(error: OstiaryError) -> str | None:
+    for kind, text in _NEXT:
+        if isinstance(error, kind):
+            return text
+    advice = getattr(error, "suggestion", None)
+    return advice if isinstance(advice, str) else None
