@@ -31,7 +31,6 @@ RENAMED: Final[Mapping[str, str]] = {
     "AsyncChannel": "Channel",
     "AsyncChannelPool": "ChannelPool",
     "AsyncFramedTransport": "FramedTransport",
-    "AsyncIterator": "Iterator",
     "AsyncLease": "Lease",
     "AsyncLock": "Lock",
     "AsyncVaultClient": "VaultClient",

@@ -14,6 +14,9 @@ AsyncLock = asyncio.Lock
 async def async_sleep(seconds: float) -> None:
     """Let other tasks run for that long."""
 
+async def run_slow(function: Callable[..., T], *arguments: object) -> T:
+    """Run on a thread what would stop the loop for milliseconds."""
+
 async def connect(
     address: Address,
     *,

@@ -590,3 +590,7 @@ cdef object _same(error):
     import copy
 
     return copy.copy(error)
+
+
+async def run_slow(function, *arguments):
+    return await _asyncio().to_thread(function, *arguments)

@@ -13,6 +13,9 @@ T = TypeVar("T")
 
 Lock = threading.Lock
 
+def run_slow(function: Callable[..., T], *arguments: object) -> T:
+    """Run it here: nobody else waits for this thread."""
+
 def connect(
     address: Address,
     *,

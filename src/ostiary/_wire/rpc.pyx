@@ -46,6 +46,18 @@ def refused(body):
     return APIError(str(body))
 
 
+cdef bytes _encoded(Method method, object params):
+    cdef str problem = None
+    try:
+        return <bytes>encode(params)
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        # A UnicodeEncodeError's text shows what it failed on, so only its name is told.
+        problem = type(error).__name__ if isinstance(error, UnicodeError) else str(error)
+    raise InvalidArgumentError(
+        f"the params of {method.name} cannot be sent as JSON: {problem}; nothing was sent"
+    )
+
+
 @cython.final
 cdef class Outbox:
     def __cinit__(self):
@@ -103,7 +115,7 @@ cdef class Outbox:
         Nothing is appended when the frame would be longer than `limit`.
         """
         cdef:
-            bytes body = <bytes>encode(params)
+            bytes body = _encoded(method, params)
             Py_ssize_t body_size = PyBytes_GET_SIZE(body)
             Py_ssize_t head_size = PyBytes_GET_SIZE(method._head)
             Py_ssize_t size

@@ -1,0 +1,235 @@
+"""Call methods on a framed peer: open channels, log in, retry what may be, translate errors."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
+
+from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, async_sleep, connect
+from .._io.sockets import deadline_after, forget_after_fork, seconds_left
+from .._retry import RetryBudget, RetryPolicy
+from .._wire.rpc import Method
+from ..config import Address, Limits
+from ..errors import APIError, ClientStateError, OstiaryError, adopt
+
+if TYPE_CHECKING:
+    import ssl
+
+T = TypeVar("T")
+
+
+class Login(Protocol):
+    """Make a fresh channel usable: authenticate on it and set its `session`."""
+
+    def __call__(self, channel: AsyncChannel, deadline: float, /) -> Awaitable[None]: ...
+
+
+class AsyncFramedTransport:
+    """One peer, any number of calls. Each call is bounded by one deadline, retries included."""
+
+    def __init__(
+        self,
+        *,
+        limits: Limits,
+        ssl_context: ssl.SSLContext | None,
+        expected_uid: int | None,
+        max_connections: int,
+        timeout: float,
+        retry: RetryPolicy,
+        login: Login,
+        prepare: Callable[[], Awaitable[None]],
+        expired: type[APIError],
+        family: Mapping[type[OstiaryError], type[OstiaryError]],
+    ) -> None:
+        """`prepare` runs before a socket is opened; `expired` asks for a new login."""
+        self._limits = limits
+        self._ssl_context = ssl_context
+        self._expected_uid = expected_uid
+        self._max_connections = max_connections
+        self._timeout = timeout
+        self._retry = retry
+        self._budget = RetryBudget()
+        self._login = login
+        self._prepare = prepare
+        self._expired = expired
+        self._family = family
+        self._address: Address | None = None
+        self._pool: AsyncChannelPool | None = None
+        self._on_orphan: Callable[[object], None] | None = None
+        forget_after_fork(self)
+
+    @property
+    def is_open(self) -> bool:
+        """Whether calls may be made; says nothing about the peer."""
+        return self._pool is not None
+
+    def open(self, address: Address, on_orphan: Callable[[object], None] | None = None) -> None:
+        """Allow calls to `address`; the first one connects."""
+        self._address = address
+        self._on_orphan = on_orphan
+        self._renewing = AsyncLock()
+        self._pool = AsyncChannelPool(self._open_channel, self._max_connections)
+
+    async def warm(self, timeout: float | None = None) -> None:
+        """Connect and log in now, so that a failure shows here and not in the first call."""
+        pool = self._open_pool()
+        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        attempt = 0
+        while True:
+            try:
+                channel = pool.ready() or await pool.open(deadline)
+            except OstiaryError as error:
+                delay = self._delay(error, attempt, deadline, repeatable=True)
+                if delay is None:
+                    self._raise(error)
+                attempt += 1
+            else:
+                pool.release(channel)
+                return
+            await async_sleep(delay)
+
+    async def call(self, method: Method[T], params: object, timeout: float | None = None) -> T:
+        """Call `method` and return its result; `timeout` bounds all attempts together."""
+        pool = self._open_pool()
+        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        attempt = 0
+        renewed = False
+        delay: float | None
+        while True:
+            channel = None
+            try:
+                channel = pool.ready() or await pool.open(deadline)
+                session = channel.session
+                try:
+                    result = await channel.call(method, params, deadline)
+                except self._expired:
+                    # Refused before it ran, so any method may be sent again; but once only.
+                    if renewed:
+                        raise
+                    renewed = True
+                    await self._renew(channel, session, deadline)
+                    result = await channel.call(method, params, deadline)
+            except OstiaryError as error:
+                delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
+                if delay is None:
+                    self._raise(error)
+                attempt += 1
+            else:
+                self._budget.earn()
+                return result
+            finally:
+                if channel is not None:
+                    pool.release(channel)
+            await async_sleep(delay)
+
+    async def call_many(
+        self, method: Method[T], params: Sequence[object], timeout: float | None = None
+    ) -> list[T | OstiaryError]:
+        """Call `method` once per params in one pipelined piece; results or refusals, in order."""
+        pool = self._open_pool()
+        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        channel = None
+        try:
+            channel = pool.ready() or await pool.open(deadline)
+            session = channel.session
+            results = await channel.call_many(method, params, deadline)
+            again = [i for i, one in enumerate(results) if isinstance(one, self._expired)]
+            if again:
+                await self._renew(channel, session, deadline)
+                repeated = await channel.call_many(method, [params[i] for i in again], deadline)
+                for i, one in zip(again, repeated, strict=True):
+                    results[i] = one
+        except OstiaryError as error:
+            self._raise(error)
+        finally:
+            if channel is not None:
+                pool.release(channel)
+        return [self._adopted(one) if isinstance(one, OstiaryError) else one for one in results]
+
+    async def call_open(
+        self, method: Method[T], params: Sequence[object], timeout: float
+    ) -> list[T | OstiaryError] | None:
+        """Like `call_many` on a channel that is open already; None when there is none."""
+        pool = self._open_pool()
+        try:
+            channel = pool.ready()
+            if channel is None:
+                return None
+            try:
+                return await channel.call_many(method, params, deadline_after(timeout))
+            finally:
+                pool.release(channel)
+        except OstiaryError as error:
+            self._raise(error)
+
+    def send_only(self, method: Method[object], params: Sequence[object]) -> bool:
+        """Send without waiting for replies, on any open channel; for the end of a process."""
+        for channel in self._pool.channels() if self._pool is not None else ():
+            try:
+                channel.send_only(method, params)
+            except OstiaryError:
+                continue
+            return True
+        return False
+
+    def close(self) -> None:
+        """Close every channel; `open` may follow."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def abandon(self) -> None:
+        """In a forked child: forget a lock that a thread of the parent may hold."""
+        if self._pool is not None:
+            self._renewing = AsyncLock()
+
+    async def _open_channel(self, deadline: float) -> AsyncChannel:
+        await self._prepare()
+        assert self._address is not None
+        channel = await connect(
+            self._address,
+            deadline=deadline,
+            limits=self._limits,
+            ssl_context=self._ssl_context,
+            expected_uid=self._expected_uid,
+        )
+        try:
+            await self._login(channel, deadline)
+        except BaseException:
+            channel.close()
+            raise
+        # unasync: skip
+        channel.on_orphan = self._on_orphan
+        # unasync: end
+        return channel
+
+    async def _renew(self, channel: AsyncChannel, session: str, deadline: float) -> None:
+        """Log in again on the same channel, so that what hangs on the connection lives on."""
+        async with self._renewing:
+            if channel.session == session:
+                await self._login(channel, deadline)
+
+    def _open_pool(self) -> AsyncChannelPool:
+        if self._pool is None:
+            self._raise(ClientStateError("not connected: call connect() first, or use `with`"))
+        return self._pool
+
+    def _delay(
+        self, error: OstiaryError, attempt: int, deadline: float, *, repeatable: bool
+    ) -> float | None:
+        if not error.retryable:
+            return None
+        try:
+            left = seconds_left(deadline)
+        except OstiaryError:
+            return None
+        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
+
+    def _adopted(self, error: OstiaryError) -> OstiaryError:
+        return adopt(error, self._family)
+
+    def _raise(self, error: OstiaryError) -> NoReturn:
+        adopted = adopt(error, self._family)
+        if adopted is error:
+            raise error
+        raise adopted from error.__cause__

@@ -1,0 +1,153 @@
+"""Where the vault is and how its client behaves: argument, then environment, then default.
+
+No I/O: whether the socket or the key exists is found out by `connect`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Final, Literal
+
+import msgspec
+
+from ..config import Address, AddressLike, Limits, parse_address, setting, timeout_seconds
+from ..errors import InvalidArgumentError
+from ..secret import Secret
+from .errors import VaultArgumentError
+
+__all__ = ["DEFAULT_PORT", "Dialect", "VaultSettings"]
+
+DEFAULT_PORT: Final = 7600
+_TIMEOUT: Final = 30.0
+_MAX_RETRIES: Final = 2
+_MAX_CONNECTIONS: Final = 8  # of a blocking client; an async one multiplexes one
+
+Dialect = Literal["flat", "dotted"]
+
+
+class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything a vault client is made from, save an `ssl_context`."""
+
+    agent_name: str
+    address: Address
+    key_path: str | None
+    key_directory: str
+    passphrase: Secret | None
+    timeout: float
+    max_retries: int
+    max_connections: int
+    dialect: Dialect
+    expected_uid: int | None
+    limits: Limits
+
+    @classmethod
+    def resolve(
+        cls,
+        agent_name: str,
+        *,
+        socket_path: str | os.PathLike[str] | None = None,
+        host: str | None = None,
+        port: int | None = None,
+        key_path: str | os.PathLike[str] | None = None,
+        passphrase: str | Secret | None = None,
+        timeout: float | None = None,
+        max_retries: int | None = None,
+        max_connections: int | None = None,
+        dialect: str = "flat",
+        expected_uid: int | None = None,
+        limits: Limits | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> VaultSettings:
+        """Fill in what was not given; raise `VaultArgumentError` for what cannot be meant."""
+        environ = os.environ if environ is None else environ
+        if not isinstance(agent_name, str) or not agent_name:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise VaultArgumentError("agent_name must be the agent's registered name")
+        if dialect not in {"flat", "dotted"}:
+            raise VaultArgumentError(f"dialect {dialect!r} is neither 'flat' nor 'dotted'")
+        try:
+            directory = os.path.expanduser(environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum")
+            secret = setting(
+                None if passphrase is None else Secret(passphrase),
+                ("OSTIARY_VAULT_PASSPHRASE", "SANCTUM_PASSPHRASE"),
+                None,
+                read=Secret,
+                environ=environ,
+            )
+            key = setting(
+                None if key_path is None else os.fspath(key_path),
+                ("OSTIARY_VAULT_KEY_PATH",),
+                None,
+                read=str,
+                environ=environ,
+            )
+            return cls(
+                agent_name=agent_name,
+                address=_address(socket_path, host, port, directory, environ),
+                key_path=None if key is None else os.path.expanduser(key),
+                key_directory=os.path.join(directory, "keys"),
+                passphrase=secret,
+                timeout=timeout_seconds(
+                    setting(
+                        timeout,
+                        ("OSTIARY_VAULT_TIMEOUT",),
+                        _TIMEOUT,
+                        read=timeout_seconds,
+                        environ=environ,
+                    )
+                ),
+                max_retries=_count("max_retries", max_retries, _MAX_RETRIES, least=0),
+                max_connections=_count("max_connections", max_connections, _MAX_CONNECTIONS),
+                dialect="dotted" if dialect == "dotted" else "flat",
+                expected_uid=expected_uid,
+                limits=limits or Limits(),
+            )
+        except InvalidArgumentError as error:
+            if isinstance(error, VaultArgumentError):
+                raise
+            message = error.message
+        raise VaultArgumentError(message)
+
+    def aimed_at(self, target: AddressLike) -> VaultSettings:
+        """Return the same settings for another address."""
+        try:
+            return msgspec.structs.replace(
+                self, address=parse_address(target, default_port=DEFAULT_PORT)
+            )
+        except InvalidArgumentError as error:
+            message = error.message
+        raise VaultArgumentError(message)
+
+    def without_secrets(self) -> VaultSettings:
+        """Return a copy that may be pickled."""
+        return msgspec.structs.replace(self, passphrase=None)
+
+
+def _address(
+    socket_path: str | os.PathLike[str] | None,
+    host: str | None,
+    port: int | None,
+    directory: str,
+    environ: Mapping[str, str],
+) -> Address:
+    if socket_path is not None and host is not None:
+        raise VaultArgumentError("give socket_path or host, not both")
+    if port is not None and host is None:
+        raise VaultArgumentError("port needs a host; leave both out for the Unix socket")
+    if host is not None:
+        return parse_address({"host": host, "port": port}, default_port=DEFAULT_PORT)
+    if socket_path is not None:
+        text = os.fspath(socket_path)
+        # A bare relative name is a path here, and not a host.
+        return parse_address(text if "://" in text else "unix://" + text)
+    if text := environ.get("OSTIARY_VAULT_ADDRESS"):
+        return parse_address(text, default_port=DEFAULT_PORT)
+    return parse_address("unix://" + os.path.join(directory, "vault.sock"))
+
+
+def _count(name: str, value: int | None, default: int, *, least: int = 1) -> int:
+    if value is None:
+        return default
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise VaultArgumentError(f"{name} must be a whole number of at least {least}")
+    return value
