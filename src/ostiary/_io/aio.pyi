@@ -1,7 +1,7 @@
 import asyncio
 import ssl
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any, TypeVar, final
+from typing import Any, TypeAlias, TypeVar, final
 
 from .._wire.rpc import Method
 from ..config import Address, Limits
@@ -10,6 +10,9 @@ from ..errors import OstiaryError
 T = TypeVar("T")
 
 AsyncLock = asyncio.Lock
+
+Done: TypeAlias = Awaitable[None]
+"""What a function returns that this colour waits for and that has no result."""
 
 async def async_sleep(seconds: float) -> None:
     """Let other tasks run for that long."""
@@ -72,9 +75,7 @@ class AsyncChannel:
 class AsyncChannelPool:
     """The one multiplexed channel of a client, opened by whoever needs it first."""
 
-    def __init__(
-        self, opener: Callable[[float], Awaitable[AsyncChannel]], limit: int
-    ) -> None: ...
+    def __init__(self, opener: Callable[[float], Awaitable[AsyncChannel]], limit: int) -> None: ...
     def ready(self) -> AsyncChannel | None:
         """Return the channel if it is good on the running loop, without waiting."""
 

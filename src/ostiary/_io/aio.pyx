@@ -1,4 +1,4 @@
-"""The asyncio leaf: one framed channel carries any number of calls, matched by id. Twin of `blocking`.
+"""The asyncio leaf: one framed channel carries many calls, matched by id. Twin of `blocking`.
 
 Law: a reply settles the call whose id it carries or nothing; a reply to no call closes the
 channel; a call that was cancelled or timed out leaves its id behind until the late reply
@@ -34,6 +34,8 @@ from ..errors import (
 )
 from .sockets import check_peer, forget_after_fork, new_socket, seconds_left, tune, unreachable
 from .tls import engine_for
+
+Done = None     # for annotations; see the .pyi
 
 cdef enum:
     READ_BYTES = 16 * 1024

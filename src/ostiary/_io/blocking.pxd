@@ -32,7 +32,7 @@ cdef class _Waiter:
 
 
 cdef class ChannelPool:
-    """The open channels of one client: idle ones last in, first out; waiters first come, first served."""
+    """A client's channels: idle ones last in, first out; waiters first come, first served."""
     cdef:
         object _opener          # deadline -> a Channel that is logged in
         Py_ssize_t _limit

@@ -2,7 +2,7 @@ import ssl
 import threading
 from collections.abc import Callable, Sequence
 from time import sleep as sleep
-from typing import TypeVar, final
+from typing import TypeAlias, TypeVar, final
 
 from .._wire.rpc import Method
 from ..config import Address, Limits
@@ -12,6 +12,9 @@ from .stream import Stream
 T = TypeVar("T")
 
 Lock = threading.Lock
+
+Done: TypeAlias = None
+"""What a function returns that this colour waits for and that has no result."""
 
 def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run it here: nobody else waits for this thread."""
@@ -62,7 +65,7 @@ class Channel(Stream):
 
 @final
 class ChannelPool:
-    """The open channels of one client: idle ones last in, first out; waiters first come, first served."""
+    """A client's channels: idle ones last in, first out; waiters first come, first served."""
 
     def __init__(self, opener: Callable[[float], Channel], limit: int) -> None:
         """`opener` takes a deadline and returns a channel that is logged in."""

@@ -1,4 +1,4 @@
-"""The blocking leaf: framed channels without an event loop. Twin of `aio`: same names, same meaning.
+"""The blocking leaf: framed channels without an event loop. Twin of `aio`, same names.
 
 Law: a channel whose call did not end with its own whole reply is closed, never used again.
 """
@@ -35,11 +35,11 @@ from .tls import engine_for
 
 Lock = threading.Lock
 sleep = time.sleep
+Done = None     # for annotations; see the .pyi
 
 
 def run_slow(function, *arguments):
     return function(*arguments)
-
 
 
 cdef double STALE_AFTER = 0.1    # a peek costs 0.3 us: not worth it between back-to-back calls

@@ -214,7 +214,7 @@ def _reach_one(address, family, where, double deadline):
 
 
 def _resolve(address, double deadline):
-    """Return [(family, sockaddr)]. A name is looked up on a thread, since that cannot be timed out."""
+    """Return [(family, sockaddr)]; names are looked up on a thread, to be timed out."""
     try:
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST

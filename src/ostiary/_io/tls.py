@@ -33,9 +33,7 @@ def engine_for(address: Address, context: ssl.SSLContext | None) -> TlsEngine | 
     """Return the engine that this address asks for, or None where it is plain."""
     if not isinstance(address, TcpAddress):
         if context is not None:
-            raise InvalidArgumentError(
-                f"ssl_context needs a TCP address, and {address} is not one"
-            )
+            raise InvalidArgumentError(f"ssl_context needs a TCP address, and {address} is not one")
         return None
     if context is None:
         return TlsEngine(default_context(), address.host) if address.tls else None

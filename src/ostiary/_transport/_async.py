@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, async_sleep, connect
+from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, Done, async_sleep, connect
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
@@ -21,7 +21,7 @@ T = TypeVar("T")
 class Login(Protocol):
     """Make a fresh channel usable: authenticate on it and set its `session`."""
 
-    def __call__(self, channel: AsyncChannel, deadline: float, /) -> Awaitable[None]: ...
+    def __call__(self, channel: AsyncChannel, deadline: float, /) -> Done: ...
 
 
 class AsyncFramedTransport:
@@ -37,7 +37,7 @@ class AsyncFramedTransport:
         timeout: float,
         retry: RetryPolicy,
         login: Login,
-        prepare: Callable[[], Awaitable[None]],
+        prepare: Callable[[], Done],
         expired: type[APIError],
         family: Mapping[type[OstiaryError], type[OstiaryError]],
     ) -> None:

@@ -4,10 +4,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.blocking import Channel, ChannelPool, Lock, connect, sleep
+from .._io.blocking import Channel, ChannelPool, Done, Lock, connect, sleep
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
@@ -23,7 +23,7 @@ T = TypeVar("T")
 class Login(Protocol):
     """Make a fresh channel usable: authenticate on it and set its `session`."""
 
-    def __call__(self, channel: Channel, deadline: float, /) -> Awaitable[None]: ...
+    def __call__(self, channel: Channel, deadline: float, /) -> Done: ...
 
 
 class FramedTransport:
@@ -39,7 +39,7 @@ class FramedTransport:
         timeout: float,
         retry: RetryPolicy,
         login: Login,
-        prepare: Callable[[], Awaitable[None]],
+        prepare: Callable[[], Done],
         expired: type[APIError],
         family: Mapping[type[OstiaryError], type[OstiaryError]],
     ) -> None:

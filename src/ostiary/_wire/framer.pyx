@@ -66,7 +66,8 @@ cdef class Framer:
                     at += size
                     missing = self._missing()
                 if missing == 0:
-                    frames.append(PyBytes_FromStringAndSize(self._held + HEADER, self._have - HEADER))
+                    size = self._have - HEADER
+                    frames.append(PyBytes_FromStringAndSize(self._held + HEADER, size))
                     self._have = 0
                     if self._cap > HELD_KEPT:
                         free(self._held)

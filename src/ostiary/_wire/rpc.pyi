@@ -1,5 +1,5 @@
 from collections.abc import Callable
-from typing import Generic, TypeVar, final
+from typing import Any, Generic, TypeVar, final, overload
 
 from ..errors import ProtocolError
 
@@ -13,6 +13,7 @@ class Method(Generic[T]):
     repeatable: bool
     session: bool
     grants: bool
+    @overload
     def __init__(
         self,
         name: str,
@@ -31,6 +32,18 @@ class Method(Generic[T]):
         `AsyncChannel.on_orphan`. `fail` turns the decoded `error` member into the exception
         to raise.
         """
+
+    @overload
+    def __init__(
+        self: Method[Any],
+        name: str,
+        result: object,
+        *,
+        repeatable: bool = False,
+        session: bool = False,
+        grants: bool = False,
+        fail: Callable[[object], Exception] = ...,
+    ) -> None: ...
 
 class UnexpectedShape(ProtocolError):
     """One reply has the wrong shape; the frames around it are still in step."""

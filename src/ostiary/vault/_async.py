@@ -9,7 +9,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from weakref import WeakSet
 
 from .._io.aio import AsyncChannel, run_slow
@@ -395,9 +395,10 @@ class AsyncVaultClient:
 
     def _give_back(self, result: object) -> None:
         # A grant whose caller was cancelled or timed out before it arrived.
-        lease_id = result.get("lease_id") if isinstance(result, dict) else None
         if isinstance(result, Granted):
-            lease_id = result.lease_id
+            lease_id: object = result.lease_id
+        else:
+            lease_id = cast("dict[str, Any]", result).get("lease_id")
         if isinstance(lease_id, str):
             self._transport.send_only(self._routes.release, [self._routes.release_params(lease_id)])
 
@@ -405,7 +406,9 @@ class AsyncVaultClient:
 
     async def list(self, *, timeout: float | None = None) -> builtins.list[Credential]:
         """Return what this agent may see: entries that read as attributes and as mappings."""
-        result = await self._transport.call(self._routes.list, self._routes.list_params(), timeout)
+        result = await self._transport.call(
+            self._routes.listing, self._routes.list_params(), timeout
+        )
         return result if isinstance(result, list) else result.credentials or []
 
     async def use(

@@ -4,9 +4,11 @@ The flat dialect is the guide's; the dotted one differs in names, in sending no 
 in how results are wrapped (protocols: vault, methods).
 """
 
+# ruff: noqa: E501 - the contract is a table, read across
+
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -116,17 +118,17 @@ AUTHENTICATE       = Method("authenticate", Challenge, repeatable=True, fail=fau
 CHALLENGE_RESPONSE = Method("challenge_response", Verified, fail=fault)
 RETRIEVE           = Method("retrieve", Granted, repeatable=True, session=True, grants=True, fail=fault)
 RETRIEVE_RAW       = Method("retrieve", dict[str, Any], repeatable=True, session=True, grants=True, fail=fault)
-LIST               = Method("list", Listing | list[Credential], repeatable=True, session=True, fail=fault)
+LIST: Method[Listing | list[Credential]] = Method("list", Listing | list[Credential], repeatable=True, session=True, fail=fault)
 RELEASE_LEASE      = Method("release_lease", object, repeatable=True, fail=fault)
-LEASE_STATUS       = Method("lease_status", Leases | list[LeaseInfo], repeatable=True, session=True, fail=fault)
-USE                = Method("use", dict[str, Any] | None, session=True, fail=fault)
-USE_PURE           = Method("use", dict[str, Any] | None, repeatable=True, session=True, fail=fault)
+LEASE_STATUS: Method[Leases | list[LeaseInfo]] = Method("lease_status", Leases | list[LeaseInfo], repeatable=True, session=True, fail=fault)
+USE: Method[dict[str, Any] | None] = Method("use", dict[str, Any] | None, session=True, fail=fault)
+USE_PURE: Method[dict[str, Any] | None] = Method("use", dict[str, Any] | None, repeatable=True, session=True, fail=fault)
 
 AUTH_CHALLENGE          = Method("auth.challenge", Challenge, repeatable=True, fail=fault)
 AUTH_VERIFY             = Method("auth.verify", Verified, fail=fault)
 CREDENTIAL_RETRIEVE     = Method("credential.retrieve", Granted, repeatable=True, grants=True, fail=fault)
 CREDENTIAL_RETRIEVE_RAW = Method("credential.retrieve", dict[str, Any], repeatable=True, grants=True, fail=fault)
-CREDENTIAL_LIST         = Method("credential.list", Listing | list[Credential], repeatable=True, fail=fault)
+CREDENTIAL_LIST: Method[Listing | list[Credential]] = Method("credential.list", Listing | list[Credential], repeatable=True, fail=fault)
 LEASE_RELEASE           = Method("lease.release", object, repeatable=True, fail=fault)
 CREDENTIAL_USE          = Method("credential.use", Wrapped, fail=fault)
 CREDENTIAL_USE_PURE     = Method("credential.use", Wrapped, repeatable=True, fail=fault)
@@ -142,9 +144,9 @@ class Routes:
     verify: Method[Verified] = CHALLENGE_RESPONSE
     retrieve: Method[Granted] = RETRIEVE
     retrieve_raw: Method[dict[str, Any]] = RETRIEVE_RAW
-    list: Method[Any] = LIST
+    listing: Method[Listing | list[Credential]] = LIST
     release: Method[object] = RELEASE_LEASE
-    lease_status: Method[Any] = LEASE_STATUS
+    lease_status: Method[Leases | list[LeaseInfo]] = LEASE_STATUS
     encoding: str = "hex"
 
     def challenge_params(self, agent_name: str) -> object:
@@ -186,7 +188,7 @@ class DottedRoutes(Routes):
     verify = AUTH_VERIFY
     retrieve = CREDENTIAL_RETRIEVE
     retrieve_raw = CREDENTIAL_RETRIEVE_RAW
-    list = CREDENTIAL_LIST
+    listing = CREDENTIAL_LIST
     release = LEASE_RELEASE
     encoding = "utf-8"
 
@@ -222,7 +224,7 @@ class DottedRoutes(Routes):
             return {}
         if not isinstance(output, dict):
             raise VaultProtocolError("the output of credential.use is not an object", sent=True)
-        return output
+        return cast("dict[str, Any]", output)
 
 
 FLAT: Final = Routes()

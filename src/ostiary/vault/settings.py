@@ -74,17 +74,11 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
                 read=Secret,
                 environ=environ,
             )
-            key = setting(
-                None if key_path is None else os.fspath(key_path),
-                ("OSTIARY_VAULT_KEY_PATH",),
-                None,
-                read=str,
-                environ=environ,
-            )
+            key = os.fspath(key_path) if key_path else environ.get("OSTIARY_VAULT_KEY_PATH")
             return cls(
                 agent_name=agent_name,
                 address=_address(socket_path, host, port, directory, environ),
-                key_path=None if key is None else os.path.expanduser(key),
+                key_path=os.path.expanduser(key) if key else None,
                 key_directory=os.path.join(directory, "keys"),
                 passphrase=secret,
                 timeout=timeout_seconds(
@@ -140,8 +134,8 @@ def _address(
         text = os.fspath(socket_path)
         # A bare relative name is a path here, and not a host.
         return parse_address(text if "://" in text else "unix://" + text)
-    if text := environ.get("OSTIARY_VAULT_ADDRESS"):
-        return parse_address(text, default_port=DEFAULT_PORT)
+    if named := environ.get("OSTIARY_VAULT_ADDRESS"):
+        return parse_address(named, default_port=DEFAULT_PORT)
     return parse_address("unix://" + os.path.join(directory, "vault.sock"))
 
 
