@@ -1,0 +1,214 @@
+"""The tables of a run as plain text, and its figures as JSON. Decides nothing."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from .catalogue import GROUPS
+from .gates import Verdict, Waiver
+from .rounds import Result, cores
+
+
+def machine() -> dict[str, Any]:
+    """Return what the figures were measured on and with."""
+    versions: dict[str, str] = {}
+    for name in ("ostiary", "msgspec", "sanctum-ai", "uvloop", "httpx"):
+        try:
+            versions[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    where = cores()
+    return {
+        "python": f"{platform.python_implementation()} {platform.python_version()}",
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "server_core": where.server,
+        "client_core": where.client,
+        "load": round(os.getloadavg()[0], 2),
+        "versions": versions,
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or "unknown"
+
+
+def heading(found: Mapping[str, Any]) -> str:
+    """Say on what and with what the run was made."""
+    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
+    apart = (
+        f"server on core {found['server_core']}, client on core {found['client_core']}"
+        if found["server_core"] is not None
+        else "server and client share their cores: figures of calls are not comparable"
+    )
+    lines = [
+        f"{found['python']}, {found['system']}, {found['processor']}, {found['cores']} cores",
+        f"{versions}",
+        f"{apart}; load {found['load']}",
+    ]
+    if found["load"] > 1:
+        lines.append("the machine is busy: figures will move, ratios less")
+    return "\n".join(lines)
+
+
+def number(value: float) -> str:
+    """Three digits that count, and no exponent."""
+    if value >= 100:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def columns(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
+    """Lay rows out in columns; those in `right` are flush right."""
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    lines: list[str] = []
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i in right else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        lines.append("  " + "  ".join(cells).rstrip())
+    return lines
+
+
+def _floor(results: Mapping[str, Result], group: str, result: Result) -> Result | None:
+    """Return the floor a case is held beside: the first floor of its own sub-group."""
+    prefix = result.case.name.rpartition(".")[0]
+    for other in results.values():
+        case = other.case
+        same = case.name.rpartition(".")[0] == prefix
+        if case.role == "floor" and case.group == group and same and other.samples:
+            return other
+    return None
+
+
+def table(results: Mapping[str, Result]) -> str:
+    """Every case that ran, by group: the figure, how far it moved, the wall time, the ratio."""
+    lines: list[str] = []
+    for group, text in GROUPS.items():
+        mine = [r for r in results.values() if r.case.group == group]
+        if not mine:
+            continue
+        lines += ["", f"{group}  {text}"]
+        rows = [("", "who", "CPU", "+-", "wall", "x floor")]
+        for result in mine:
+            case = result.case
+            mark = "*" if case.role == "ours" else ""
+            if not result.samples:
+                rows.append(
+                    (mark, case.label, "-", "", "", result.unavailable.splitlines()[0][:60])
+                )
+                continue
+            floor = _floor(results, group, result)
+            # Times over bare Python and memory are sums, not multiples of a floor.
+            ratio = "" if floor is None or group == "P12" else number(result.value / floor.value)
+            wall = "" if result.wall is None else number(result.wall)
+            figure = f"{number(result.value)} {case.unit}"
+            rows.append((mark, case.label, figure, f"{result.spread:.0%}", wall, ratio))
+        lines += columns(rows, {2, 3, 4, 5})
+    return "\n".join(lines).lstrip("\n")
+
+
+def _bound(verdict: Verdict) -> str:
+    target = verdict.target
+    return f"{'>=' if target.at_least else '<='} {target.bound:g} {target.unit}"
+
+
+def _how(verdict: Verdict) -> str:
+    target = verdict.target
+    if target.against is not None:
+        return f"{target.case} / {target.against}"
+    if verdict.raw is None or verdict.slower is None:
+        return target.case
+    shown = f"{target.case}, raw {number(verdict.raw)}"
+    if verdict.slower > 1:
+        return f"{shown}, machine {number(verdict.slower)}x slower"
+    return f"{shown}, machine no slower ({number(verdict.slower)}x)"
+
+
+def verdicts(found: Sequence[Verdict]) -> str:
+    """Every target with the figure held against it."""
+    rows = [("target", "figure", "bound", "outcome", "judged by")]
+    for verdict in found:
+        figure = "-" if verdict.judged is None else number(verdict.judged)
+        unit = "" if verdict.judged is None else f" {verdict.target.unit}"
+        outcome = verdict.outcome.upper() if verdict.failed else verdict.outcome
+        rows.append((verdict.target.name, figure + unit, _bound(verdict), outcome, _how(verdict)))
+    return "\n".join(["Targets", *columns(rows, {1})])
+
+
+def waivers(found: Sequence[Waiver]) -> str:
+    """Every waiver, whether it was needed in this run or not."""
+    rows = [("waiver", "accepts", "since", "reason")]
+    rows += [(w.name, f"{w.figure:g}", w.date.isoformat(), w.reason) for w in found]
+    return "\n".join(["Waivers", *columns(rows, {1})])
+
+
+class Progress:
+    """One line on a terminal, rewritten; elsewhere a line whenever another tenth is done."""
+
+    def __init__(self) -> None:
+        self._terminal = sys.stderr.isatty()
+        self._tenth = -1
+
+    def __call__(self, done: int, total: int, what: str) -> None:
+        if self._terminal:
+            width = 24
+            full = width * done // max(total, 1)
+            bar = "#" * full + "." * (width - full)
+            line = f"[{bar}] {done}/{total}  {what}" if what else ""
+            sys.stderr.write(f"\r\033[K{line}")
+            sys.stderr.flush()
+        elif done * 10 // max(total, 1) != self._tenth:
+            self._tenth = done * 10 // max(total, 1)
+            print(f"{done}/{total}  {what or 'done'}", file=sys.stderr, flush=True)
+
+
+def as_json(
+    found: Mapping[str, Any],
+    results: Mapping[str, Result],
+    judged: Sequence[Verdict],
+    options: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Return the whole run as plain data: every sample, every verdict."""
+    return {
+        "machine": dict(found),
+        "options": dict(options),
+        "cases": {
+            name: {
+                "label": result.case.label,
+                "role": result.case.role,
+                "unit": result.case.unit,
+                "median": result.value if result.samples else None,
+                "wall": result.wall if result.samples else None,
+                "samples": [sample.value for sample in result.samples],
+                "unavailable": result.unavailable or None,
+            }
+            for name, result in results.items()
+        },
+        "targets": {
+            verdict.target.name: {
+                "outcome": verdict.outcome,
+                "judged": verdict.judged,
+                "raw": verdict.raw,
+                "slower": verdict.slower,
+                "bound": verdict.target.bound,
+                "at_least": verdict.target.at_least,
+                "unit": verdict.target.unit,
+            }
+            for verdict in judged
+        },
+    }

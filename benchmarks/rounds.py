@@ -1,0 +1,181 @@
+"""Rounds: in each, every case runs once in a process of its own, in an order of its own.
+
+Floors, peers and ours share the rounds, so that whatever the machine does meanwhile it does
+to all of them. Nothing is judged here; `gates` does that.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from .catalogue import Case
+from .sample import Sample, Work
+
+ROOT = Path(__file__).resolve().parent.parent
+CASE_SECONDS = 120
+
+
+class CaseFailed(Exception):
+    """A case ended otherwise than with a sample."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cores:
+    """Where the server runs and where the client does; None where there is no choice."""
+
+    server: int | None
+    client: int | None
+
+    @property
+    def apart(self) -> bool:
+        return self.server is not None
+
+
+def cores() -> Cores:
+    """Pick two of the cores this process may use, if it may use two."""
+    if not hasattr(os, "sched_getaffinity"):
+        return Cores(None, None)
+    allowed = sorted(os.sched_getaffinity(0))
+    return Cores(allowed[0], allowed[1]) if len(allowed) > 1 else Cores(None, None)
+
+
+@dataclass(slots=True)
+class Result:
+    """What one case gave: a sample per round, or the reason why it gave none."""
+
+    case: Case
+    samples: list[Sample] = field(default_factory=list[Sample])
+    unavailable: str = ""
+
+    @property
+    def value(self) -> float:
+        return statistics.median(sample.value for sample in self.samples)
+
+    @property
+    def wall(self) -> float | None:
+        walls = [sample.wall for sample in self.samples if sample.wall is not None]
+        return statistics.median(walls) if walls else None
+
+    @property
+    def spread(self) -> float:
+        """Half the distance between the quartiles, as a share of the median."""
+        values = [sample.value for sample in self.samples]
+        if len(values) < 4 or not self.value:
+            return 0.0
+        low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+        return (high - low) / 2 / self.value
+
+
+@contextmanager
+def _server(program: str, socket: str, core: int | None) -> Iterator[None]:
+    # On a core of its own it spins: its wake-up time then stays out of the client's figures.
+    command = [program, socket, *(["spin"] if core is not None else [])]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        if core is not None:
+            os.sched_setaffinity(process.pid, {core})
+        if process.stdout.readline() != "ready\n":
+            raise CaseFailed(f"the server did not start: {program}")
+        yield
+    finally:
+        # It ends with its standard input; the rest is for one that does not.
+        process.stdin.close()
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        process.stdout.close()
+        Path(socket).unlink(missing_ok=True)
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of a case: ours, with the source tree to import from."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OSTIARY_"))}
+    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+    return environment
+
+
+def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> Sample | str:
+    """Run one case once; a string says why it cannot run here."""
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        work = Work(count, "", tools, case.options)
+        if not case.server:
+            return _child(case, work, where)
+        socket = str(Path(folder) / "vault.sock")
+        with _server(tools["framed"], socket, where.server):
+            return _child(case, Work(count, socket, tools, case.options), where)
+
+
+def _child(case: Case, work: Work, where: Cores) -> Sample | str:
+    order = {"function": case.function, "core": where.client, "work": asdict(work)}
+    # A session of its own: a case that hangs is ended with whatever it started.
+    process = subprocess.Popen(
+        [sys.executable, "-m", "benchmarks.child", json.dumps(order)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        said, complained = process.communicate(timeout=CASE_SECONDS)
+    except BaseException as error:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
+        if isinstance(error, subprocess.TimeoutExpired):
+            raise CaseFailed(f"{case.name} did not end within {CASE_SECONDS} s") from None
+        raise
+    if process.returncode:
+        raise CaseFailed(f"{case.name} failed:\n{complained.rstrip()}")
+    found = json.loads(said.splitlines()[-1])
+    if "unavailable" in found:
+        return str(found["unavailable"])
+    return Sample(**found)
+
+
+def run(
+    cases: Sequence[Case],
+    tools: Mapping[str, str],
+    *,
+    rounds: int,
+    smoke: bool,
+    progress: Callable[[int, int, str], None],
+    seed: int | None = None,
+) -> dict[str, Result]:
+    """Run every case once per round; `progress` hears of (done, all, what runs now)."""
+    where = cores()
+    shuffled = random.Random(seed)
+    results = {case.name: Result(case) for case in cases}
+    total, done = rounds * len(cases), 0
+    for number in range(rounds):
+        order = list(cases)
+        shuffled.shuffle(order)
+        for case in order:
+            progress(done, total, f"round {number + 1}/{rounds}  {case.name}")
+            done += 1
+            result = results[case.name]
+            if result.unavailable:
+                continue
+            found = run_case(case, case.smoke if smoke else case.count, where, tools)
+            if isinstance(found, str):
+                result.unavailable = found
+            else:
+                result.samples.append(found)
+    progress(total, total, "")
+    return results
