@@ -1,0 +1,146 @@
+"""A vault for the length of a `with` block, in a thread of its own.
+
+Neighbour: `ostiary.testing.plugin` makes fixtures of it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from contextlib import contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar, final
+
+from ..secret import Secret
+from ..vault import keys
+from .faults import DevserverError, Refusal
+from .options import Options
+from .server import VaultServer
+
+if TYPE_CHECKING:
+    from .admin import AdminClient
+
+__all__ = ["RunningVault", "running"]
+
+T = TypeVar("T")
+
+
+@final
+class RunningVault:
+    """A vault that runs beside the caller; its methods may be called from any thread."""
+
+    def __init__(self, server: VaultServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self.home: Path = server.home
+        self.socket_path: Path = server.socket_path
+        self.tcp: tuple[str, int] | None = server.tcp[0] if server.tcp else None
+
+    def add_agent(
+        self,
+        name: str,
+        *,
+        allow: Sequence[str] = ("*",),
+        passphrase: Secret | str | None = None,
+    ) -> Path:
+        """Register an agent with a new key; return its key file, under `home/keys`.
+
+        `allow` are the paths it may retrieve, list and use; empty makes no policy.
+        """
+        key = keys.generate()
+        suffix = ".key" if passphrase is None else ".key.enc"
+        path = self.home / "keys" / f"{name}{suffix}"
+        self._do(lambda: self._server.owner.agent_add(name, key.public_key, allow=list(allow)))
+        keys.save(key, path, passphrase=passphrase)
+        return path
+
+    def put(self, path: str, value: str | bytes, type: str = "api_key", **about: Any) -> None:
+        """Store a credential; `about` may hold description, tags, metadata and overwrite."""
+        raw = value.encode() if isinstance(value, str) else value
+        self._do(lambda: self._server.owner.put(path, raw, type=type, **about))
+
+    @cached_property
+    def admin(self) -> AdminClient:
+        """The owner's client, connected to this vault's socket."""
+        from .admin import AdminClient
+
+        return AdminClient(self.socket_path)
+
+    def _do(self, change: Callable[[], T]) -> T:
+        """Run a change on the vault's thread, and return once it is committed."""
+        done: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                result = change()
+                self._server.vault.flush()
+            except BaseException as error:  # noqa: BLE001 - it is the caller's, not the loop's
+                done.set_exception(error)
+            else:
+                done.set_result(result)
+
+        self._loop.call_soon_threadsafe(run)
+        try:
+            return done.result()
+        except Refusal as refusal:
+            problem = f"{refusal.message}; {refusal.suggestion}"
+        raise DevserverError(problem)
+
+    def _close(self) -> None:
+        admin = self.__dict__.get("admin")
+        if admin is not None:
+            admin.close()
+
+
+@contextmanager
+def running(
+    home: Path | str | None = None, *, tcp: bool = True, demo: bool = False, **settings: Any
+) -> Iterator[RunningVault]:
+    """Run a vault until the block ends.
+
+    Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
+    listens on a free loopback port. `demo` loads the documentation's agent and credentials.
+    Other settings are those of `Options`.
+    """
+    temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None
+    settings.setdefault("ports", (0,) if tcp else ())
+    try:
+        options = Options(home=temporary or Path(home or "."), demo=demo, **settings)
+        with _thread(VaultServer(options)) as vault:
+            yield vault
+    finally:
+        if temporary is not None:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def _thread(server: VaultServer) -> Iterator[RunningVault]:
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=_run, args=(loop,), name="ostiary-vault", daemon=True)
+    thread.start()
+    try:
+        _wait(server.start(), loop)
+        vault = RunningVault(server, loop)
+        try:
+            yield vault
+        finally:
+            vault._close()  # pyright: ignore[reportPrivateUsage]
+            _wait(server.stop(), loop)
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
+
+
+def _run(loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.set_event_loop(loop)
+    loop.run_forever()
+
+
+def _wait(work: Any, loop: asyncio.AbstractEventLoop) -> None:
+    asyncio.run_coroutine_threadsafe(work, loop).result()

@@ -1,0 +1,85 @@
+"""How one embedded vault is set up; frozen, nothing is read from the environment but `home`.
+
+Neighbour: `server` acts on it, the command line fills it in.
+"""
+
+from __future__ import annotations
+
+import os
+import ssl
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from ..errors import InvalidArgumentError
+from ..secret import Secret
+from .clock import Clock
+
+__all__ = ["Options", "default_home"]
+
+PORT: Final = 7600
+DEMO_PORT: Final = 8200
+FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
+VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
+
+
+def default_home() -> Path:
+    """Return SANCTUM_VAULT_PATH, or `~/.sanctum`: where the original clients look."""
+    return Path(os.environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum").expanduser().absolute()
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of one embedded vault. Times are seconds.
+
+    `ports` are TCP ports on `host`, which must be a loopback address; 0 picks a free one,
+    None means 7600, and also 8200 when `demo` is set. Without `passphrase` the vault is
+    sealed under a generated `master.key` file.
+    """
+
+    home: Path | None = None
+    host: str = "127.0.0.1"
+    ports: tuple[int, ...] | None = None
+    demo: bool = False
+    passphrase: Secret | None = None
+    raw_retrieval: bool = True
+    legacy_errors: bool = False
+    """Send errors as bare strings, as the oldest daemons did; for testing clients."""
+    leases_outlive_connection: bool = False
+    session_ttl: float = 3600.0
+    challenge_ttl: float = 30.0
+    handshake_timeout: float = 30.0
+    """How long a connection may stay open without authenticating."""
+    max_connections: int = 1024
+    calls_per_second: float | None = None
+    """Allowed to each agent, with a burst of two seconds' worth; None is no limit."""
+    auth_failures_per_minute: int = 30
+    """Allowed for each agent name before `authenticate` answers RATE_LIMITED."""
+    max_leases: int = 100_000
+    """Alive at once for each agent."""
+    http_timeout: float = 30.0
+    http_body_limit: int = 1024 * 1024
+    http_allow: frozenset[str] = frozenset()
+    """`host` or `host:port`, as written in the URL, exempt from the private-address guard."""
+    http_tls: ssl.SSLContext | None = None
+    """Trust for `http_request`; None is the system's."""
+    stop_grace: float = 5.0
+    """How long a stopping server waits for operations in hand."""
+    clock: Clock = msgspec.field(default_factory=Clock)
+
+    def __post_init__(self) -> None:
+        if self.host not in {"127.0.0.1", "::1"}:
+            raise InvalidArgumentError(
+                f"the embedded vault listens on loopback only, and {self.host!r} is not "
+                "127.0.0.1 or ::1"
+            )
+        for port in self.ports or ():
+            if not 0 <= port <= 65535:
+                raise InvalidArgumentError(f"port {port} is not between 0 and 65535")
+
+    @property
+    def listen_ports(self) -> tuple[int, ...]:
+        """The ports to bind, defaults filled in."""
+        if self.ports is not None:
+            return self.ports
+        return (PORT, DEMO_PORT) if self.demo else (PORT,)

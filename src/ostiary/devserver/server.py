@@ -1,0 +1,156 @@
+"""One running vault: home, record, listeners; started and stopped on an event loop.
+
+It installs no signal handlers and prints nothing. Neighbours: `inprocess` runs it in a
+thread, `program` as a process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import final
+
+from . import demo
+from .administration import Administration
+from .faults import DevserverError
+from .home import Home
+from .listener import Listener
+from .options import Options, default_home
+from .service import Vault
+
+__all__ = ["VaultServer"]
+
+_WORKERS = 32
+_BACKLOG = 1024
+_SWEEP = 1.0
+
+
+@final
+class VaultServer:
+    """An embedded vault. `start` and `stop` belong to one running event loop."""
+
+    def __init__(self, options: Options) -> None:
+        self.options = options
+        self.home = options.home.expanduser().absolute() if options.home else default_home()
+        self.socket_path = self.home / "vault.sock"
+        self.tcp: tuple[tuple[str, int], ...] = ()
+        self._files: Home | None = None
+        self._servers: list[asyncio.Server] = []
+        self._socket_id: tuple[int, int] | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
+
+    async def start(self) -> None:
+        """Open the vault and listen; on failure nothing is left open."""
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._vault: Vault | None = None
+        self._listener: Listener | None = None
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
+        self._files = Home(self.home)
+        # On this thread, which the database then belongs to; argon2 may take a moment, and
+        # nobody is connected yet.
+        vault = self._vault = Vault(self._files, self.options)
+        if self.options.demo and not vault.locked:
+            demo.load(vault, self._files.keys)
+        vault.flush()
+        listener = self._listener = Listener(vault, loop, self._workers, os.geteuid())
+        sockets = [self._bind_tcp(port) for port in self.options.listen_ports]
+        try:
+            local = self._files.bind()
+        except BaseException:
+            for sock in sockets:
+                sock.close()
+            raise
+        found = os.stat(self.socket_path)
+        self._socket_id = (found.st_dev, found.st_ino)
+        self._servers.append(
+            await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
+        )
+        for sock in sockets:
+            self._servers.append(
+                await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+            )
+        self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
+        shown = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
+        vault.addresses = [
+            f"unix://{self.socket_path}",
+            *(f"tcp://{shown}:{port}" for _, port in self.tcp),
+        ]
+        self._sweep()
+
+    def _bind_tcp(self, port: int) -> socket.socket:
+        host = self.options.host
+        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.bind((host, port))
+            sock.setblocking(False)
+        except OSError as error:
+            sock.close()
+            raise DevserverError(
+                f"cannot listen on {host}:{port}: {error.strerror}; stop what uses the port, "
+                "or choose another"
+            ) from None
+        return sock
+
+    def _sweep(self) -> None:
+        assert self._listener is not None
+        self._listener.sweep()
+        every = min(_SWEEP, self.options.handshake_timeout / 2)
+        self._sweeper = self._listener.loop.call_later(every, self._sweep)
+
+    @property
+    def vault(self) -> Vault:
+        """The running vault; only for its own thread."""
+        if self._vault is None:
+            raise DevserverError("the embedded vault is not running")
+        return self._vault
+
+    @property
+    def owner(self) -> Administration:
+        """Administration without a socket; only for the vault's own thread."""
+        return Administration(self.vault)
+
+    async def stop(self) -> None:
+        """Accept no more, answer what is in hand, end the leases, close the files."""
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
+        self._remove_socket()
+        if self._listener is not None:
+            await self._listener.stop(self.options.stop_grace)
+            self._listener = None
+        # A host that is still being waited for is not waited for any longer.
+        self._workers.shutdown(wait=False, cancel_futures=True)
+        try:
+            if self._vault is not None:
+                self._vault.close()
+        finally:
+            self._vault = None
+            if self._files is not None:
+                self._files.close()
+                self._files = None
+
+    def _remove_socket(self) -> None:
+        try:
+            found = os.lstat(self.socket_path)
+            if self._socket_id == (found.st_dev, found.st_ino):
+                os.unlink(self.socket_path)
+        except FileNotFoundError:
+            pass
+        self._socket_id = None
+
+    def keys_directory(self) -> Path:
+        return self.home / "keys"
