@@ -7,7 +7,6 @@ from typing import Annotated
 
 import typer
 
-from .. import __version__ as package_version
 from .dev import dev
 from .doctor import doctor
 from .domains import DOMAINS
@@ -30,6 +29,8 @@ app = typer.Typer(
 
 def _version(shown: bool) -> None:
     if shown:
+        from .. import __version__ as package_version
+
         print(f"ostiary {package_version}")
         raise typer.Exit
 
@@ -47,6 +48,8 @@ def _root(  # pyright: ignore[reportUnusedFunction]
 @app.command("version")
 def show_version(json: Json = False) -> None:
     """Show the versions of ostiary and Python, and the platform."""
+    from .. import __version__ as package_version
+
     if json:
         Screen(json=True).document(
             {

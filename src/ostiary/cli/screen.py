@@ -9,7 +9,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 import msgspec
@@ -26,10 +26,16 @@ from ..errors import (
     OstiaryError,
 )
 
-__all__ = ["EXIT_FAILED", "EXIT_UNREACHABLE", "EXIT_USAGE", "Screen", "ago", "plain"]
+__all__ = [
+    "EXIT_FAILED",
+    "EXIT_UNREACHABLE",
+    "Screen",
+    "ago",
+    "counted",
+    "plain",
+]
 
 EXIT_FAILED: Final = 1
-EXIT_USAGE: Final = 2
 EXIT_UNREACHABLE: Final = 3
 
 # A pipe has no width: rich would assume 80 columns and fold what the next program reads.
@@ -60,6 +66,11 @@ def plain(value: object) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
+def counted(count: int, thing: str) -> str:
+    """Return `1 agent` or `2 agents`."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def ago(moment: datetime | None, *, now: float | None = None) -> str:
     """Return a moment as people say it: `3 minutes ago`, `in 2 hours`, or the date."""
     if moment is None:
@@ -73,7 +84,7 @@ def ago(moment: datetime | None, *, now: float | None = None) -> str:
     unit, name = next(((u, n) for u, n in _UNITS if size >= u), (1.0, "second"))
     # Down, so that what is still allowed is never overstated.
     count = int(size // unit)
-    spoken = f"{count} {name}{'' if count == 1 else 's'}"
+    spoken = counted(count, name)
     return f"in {spoken}" if seconds > 0 else f"{spoken} ago"
 
 
@@ -104,13 +115,10 @@ class Screen:
         if not listed:
             self.note(empty)
             return
-        grid = Table(
-            box=box.SIMPLE_HEAD if self.out.is_terminal else None,
-            header_style="bold",
-            pad_edge=False,
-            padding=(0, 2, 0, 0),
-            collapse_padding=True,
-        )
+        if not self.out.is_terminal:
+            _write_columns([[Text(name) for name in columns], *listed])
+            return
+        grid = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
         for name in columns:
             grid.add_column(
                 Text(name),
@@ -124,12 +132,19 @@ class Screen:
 
     def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
         """Print names and values in two columns."""
+        console = self.err if err else self.out
+        cells = [(Text(name, "bold"), _cell(value)) for name, value in pairs.items()]
+        if not console.is_terminal:
+            width = max(name.cell_len for name, _ in cells)
+            for name, value in cells:
+                console.print(f"{name.plain:<{width}}  {value.plain}", soft_wrap=True)
+            return
         grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(style="bold", no_wrap=True)
+        grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
-        for name, value in pairs.items():
-            grid.add_row(Text(name), _cell(value))
-        (self.err if err else self.out).print(grid)
+        for name, value in cells:
+            grid.add_row(name, value)
+        console.print(grid)
 
     def note(self, text: str) -> None:
         """Print one message on stderr."""
@@ -159,6 +174,14 @@ class Screen:
     def _labelled(self, label: str, style: str, text: str) -> None:
         line = Text.assemble((f"{label}: ", style), plain(text))
         self.err.print(line, soft_wrap=not self.err.is_terminal)
+
+
+def _write_columns(rows: list[list[Text]]) -> None:
+    """Write aligned columns, as wide as they are: what reads a pipe has no width."""
+    widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    for row in rows:
+        cells = (c.plain + " " * (w - c.cell_len) for c, w in zip(row, widths, strict=True))
+        print("  ".join(cells).rstrip())
 
 
 def _console(*, stderr: bool) -> Console:

@@ -29,9 +29,7 @@ _NAME = re.compile(r"[A-Za-z0-9._-]{1,128}")
 
 @commands.command("add")
 def add(
-    name: Annotated[
-        str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_', '-'.")
-    ],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Letters, digits, '.', '_', '-'.")],
     public_key: Annotated[
         str | None,
         typer.Option(
@@ -46,8 +44,7 @@ def add(
         typer.Option(
             "--allow",
             metavar="GLOB",
-            help="Let it list, retrieve and use these paths, such as 'openai/*'. "
-            "May be repeated.",
+            help="Let it list, retrieve and use these paths, such as 'openai/*'. May be repeated.",
             show_default=False,
         ),
     ] = None,

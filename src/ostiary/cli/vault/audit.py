@@ -112,7 +112,9 @@ def _verify(on: Session) -> None:
     if not on.json:
         where = "" if verdict.break_at_entry is None else f" at entry {verdict.break_at_entry}"
         on.screen.note(f"error: the audit log is broken{where}")
-        on.screen.note("next: keep this home as it is, find out who wrote to it, and restore a copy")
+        on.screen.note(
+            "next: keep this home as it is, find out who wrote to it, and restore a copy"
+        )
     raise typer.Exit(EXIT_FAILED)
 
 

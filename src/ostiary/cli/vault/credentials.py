@@ -17,7 +17,7 @@ from ...secret import Secret
 from ...vault.models import Credential, read_time
 from ..completion import credential_paths
 from ..entry import read_value
-from ..screen import plain
+from ..screen import counted, plain
 from ..session import Home, Json, Socket, session
 
 __all__ = ["register"]
@@ -201,8 +201,7 @@ def rotate(
 
 
 def _size(value: Secret) -> str:
-    count = len(value.reveal_bytes())
-    return f"{count} byte{'' if count == 1 else 's'}"
+    return counted(len(value.reveal_bytes()), "byte")
 
 
 def _about(entry: Credential) -> str:

@@ -143,9 +143,7 @@ def simulate(
         str,
         typer.Option("--agent", metavar="NAME", autocompletion=agent_names, show_default=False),
     ],
-    resource: Annotated[
-        str, typer.Option("--resource", metavar="PATH", show_default=False)
-    ],
+    resource: Annotated[str, typer.Option("--resource", metavar="PATH", show_default=False)],
     action: Annotated[
         str, typer.Option("--action", metavar="ACTION", help=f"One of {_ACTIONS}.")
     ] = "retrieve",
@@ -191,7 +189,9 @@ def _shown(conditions: object) -> str:
     members = msgspec.to_builtins(conditions)
     if not isinstance(members, dict):
         return ""
-    return "; ".join(f"{name}={_value(value)}" for name, value in members.items() if value is not None)
+    return "; ".join(
+        f"{name}={_value(value)}" for name, value in members.items() if value is not None
+    )
 
 
 def _value(value: object) -> str:

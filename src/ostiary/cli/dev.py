@@ -1,0 +1,152 @@
+"""`ostiary dev`: the embedded server in the foreground, until it is told to stop."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import msgspec
+import typer
+from rich.panel import Panel
+from rich.text import Text
+
+from ..secret import Secret
+from .entry import read_passphrase, read_passphrase_line
+from .screen import Screen, counted
+from .session import Home, Json, home_directory, reporting
+
+if TYPE_CHECKING:
+    from ..devserver import VaultServer
+
+__all__ = ["dev"]
+
+_PORT = 7600
+_DEMO_PORT = 8200
+
+
+def dev(
+    home: Home = None,
+    demo: Annotated[
+        bool,
+        typer.Option(
+            "--demo",
+            help="Load the sample agent my-agent and the credentials of the documentation, "
+            f"and listen on 127.0.0.1:{_DEMO_PORT} as well.",
+        ),
+    ] = False,
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", metavar="PORT", min=0, max=65535, help="TCP port on 127.0.0.1; 0 is any."
+        ),
+    ] = _PORT,
+    no_tcp: Annotated[
+        bool, typer.Option("--no-tcp", help="Listen on the Unix socket alone.")
+    ] = False,
+    passphrase: Annotated[
+        bool,
+        typer.Option("--passphrase", help="Seal the vault with a passphrase; asks for it hidden."),
+    ] = False,
+    passphrase_stdin: Annotated[
+        bool, typer.Option("--passphrase-stdin", help="The same, read from one line on stdin.")
+    ] = False,
+    master_key: Annotated[
+        bool,
+        typer.Option(
+            "--master-key",
+            help="Seal the vault with a generated master.key file, 0600. The default.",
+        ),
+    ] = False,
+    no_raw: Annotated[
+        bool,
+        typer.Option("--no-raw", help="Refuse `retrieve`: secrets can be used and not read."),
+    ] = False,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="HOST[:PORT]",
+            help="Let `use http_request` reach this private address. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
+    json: Json = False,
+) -> None:
+    """Run a local vault for DEVELOPMENT, until Ctrl-C or SIGTERM.
+
+    Exit codes: 0 stopped as asked; 1 could not start, such as beside a live vault on the
+    same home; 2 wrong usage. With --json one line on stdout says that it is ready and where.
+    """
+    with reporting(json) as screen:
+        if passphrase + passphrase_stdin + master_key > 1:
+            raise typer.BadParameter(
+                "choose one of --passphrase, --passphrase-stdin and --master-key"
+            )
+        secret: Secret | None = None
+        if passphrase:
+            secret = read_passphrase("Passphrase of the vault")
+        elif passphrase_stdin:
+            secret = read_passphrase_line()
+        from ..devserver import Options, serve
+
+        ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
+        options = Options(
+            home=home_directory(home),
+            ports=ports,
+            demo=demo,
+            passphrase=secret,
+            raw_retrieval=not no_raw,
+            http_allow=frozenset(allow_host or ()),
+        )
+        code = serve(options, on_ready=lambda server: _announce(screen, server))
+        if not json:
+            screen.note("stopped")
+    raise typer.Exit(code)
+
+
+def _announce(screen: Screen, server: VaultServer) -> None:
+    status = server.owner.status()
+    if screen.json:
+        # One line, flushed: whoever started this process reads it to know.
+        line = {
+            "ready": True,
+            "pid": os.getpid(),
+            "home": str(server.home),
+            "socket": str(server.socket_path),
+            "tcp": [f"{host}:{port}" for host, port in server.tcp],
+            "locked": status["locked"],
+        }
+        sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
+        sys.stdout.flush()
+        return
+    screen.out.print(
+        Panel(
+            Text("DEVELOPMENT vault: for this machine and this user, with secrets you can lose"),
+            style="bold yellow",
+            expand=False,
+        )
+    )
+    rows: list[tuple[str, str, str]] = [("Unix socket", str(server.socket_path), "yours alone")]
+    rows += [("TCP", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp]
+    screen.table(("endpoint", "address", "reached by"), rows, empty="")
+    facts: dict[str, object] = {
+        "home": server.home,
+        "holds": f"{counted(len(server.vault.credentials), 'credential')}, "
+        f"{counted(len(server.vault.agents), 'agent')}",
+    }
+    if status["locked"]:
+        facts["state"] = "locked; run `ostiary vault unlock` in another terminal"
+    if server.options.demo and not status["locked"]:
+        facts["try"] = f'VaultClient("my-agent"{_where(server)}).connect().list()'
+    screen.facts(facts)
+    screen.out.print(Text("Ctrl-C stops it.", "dim"))
+    sys.stdout.flush()
+
+
+def _where(server: VaultServer) -> str:
+    """Return the arguments a client needs beside its name to find this vault and its key."""
+    if server.home == home_directory(None):
+        return ""
+    key = server.home / "keys" / "my-agent.key"
+    return f', socket_path="{server.socket_path}", key_path="{key}"'
