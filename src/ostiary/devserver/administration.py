@@ -267,7 +267,8 @@ class Administration:
     def policy_add(self, policy: Policy) -> dict[str, object]:
         self._vault.require_open()
         self._put_policy(policy)
-        return msgspec.to_builtins(policy)
+        found: dict[str, object] = msgspec.to_builtins(policy)
+        return found
 
     def _put_policy(self, policy: Policy) -> None:
         vault = self._vault

@@ -136,9 +136,7 @@ class Audit:
 
 def resume(connection: sqlite3.Connection, key: bytes, head: Head | None) -> Audit:
     """Continue the chain where its head says it ended, so that a gap stays a gap."""
-    if head is not None and hmac.compare_digest(
-        head.mac, _head_mac(key, head.count, head.last)
-    ):
+    if head is not None and hmac.compare_digest(head.mac, _head_mac(key, head.count, head.last)):
         audit = Audit(key, head)
     else:
         audit = Audit(key, None)

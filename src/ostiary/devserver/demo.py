@@ -42,9 +42,7 @@ def load(vault: Vault, directory: Path) -> None:
         owner.agent_remove(AGENT)
         known = None
     if known is None:
-        owner.agent_add(
-            AGENT, key.public_key, description="The documentation's agent", allow=["*"]
-        )
+        owner.agent_add(AGENT, key.public_key, description="The documentation's agent", allow=["*"])
     for name, kind, value, description in CREDENTIALS:
         if name not in vault.credentials:
             owner.put(name, value.encode(), type=kind, description=description, tags=["demo"])

@@ -41,7 +41,13 @@ class Request(msgspec.Struct, gc=False):
 
 
 _decode_request = msgspec.json.Decoder(Request).decode
-_decode_any = msgspec.json.Decoder().decode
+
+
+class _Id(msgspec.Struct):
+    id: int = 0
+
+
+_decode_id = msgspec.json.Decoder(_Id).decode
 
 
 class Unreadable(Exception):
@@ -57,12 +63,11 @@ def read_request(frame: bytes | memoryview) -> Request:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable from None
     try:
-        found = _decode_any(frame)
+        raise WrongShape(_decode_id(frame).id)
+    except msgspec.ValidationError:
+        raise WrongShape(0) from None
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable from None
-    id = found.get("id") if isinstance(found, dict) else None
-    usable = isinstance(id, int) and not isinstance(id, bool) and abs(id) < 1 << 63
-    raise WrongShape(id if usable and isinstance(id, int) else 0)
 
 
 class WrongShape(Exception):
@@ -167,9 +172,7 @@ class _Verify(msgspec.Struct, gc=False):
 def _authenticate(vault: Vault, peer: Peer, params: _Authenticate) -> object:
     if params.challenge_response is not None:
         # The note dialect's second step.
-        session = vault.verify(
-            peer, params.challenge_response, agent=params.agent_name, note=True
-        )
+        session = vault.verify(peer, params.challenge_response, agent=params.agent_name, note=True)
         return _opened(session)
     session_id, nonce = vault.challenge(peer, params.agent_name)
     return {"session_id": session_id, "challenge": nonce.hex()}
@@ -242,9 +245,7 @@ def _lease_status(vault: Vault, peer: Peer, params: _Sessioned) -> object:
     session = params.session(vault, peer)
     leases = vault.lease_status(session)
     now = vault.clock.steady()
-    return {
-        "leases": [administration.lease_entry(lease, lease.deadline - now) for lease in leases]
-    }
+    return {"leases": [administration.lease_entry(lease, lease.deadline - now) for lease in leases]}
 
 
 # -- dotted -----------------------------------------------------------------

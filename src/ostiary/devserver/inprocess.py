@@ -9,7 +9,7 @@ import asyncio
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
@@ -100,7 +100,7 @@ class RunningVault:
 @contextmanager
 def running(
     home: Path | str | None = None, *, tcp: bool = True, demo: bool = False, **settings: Any
-) -> Iterator[RunningVault]:
+) -> Generator[RunningVault]:
     """Run a vault until the block ends.
 
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
@@ -119,7 +119,7 @@ def running(
 
 
 @contextmanager
-def _thread(server: VaultServer) -> Iterator[RunningVault]:
+def _thread(server: VaultServer) -> Generator[RunningVault]:
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=_run, args=(loop,), name="ostiary-vault", daemon=True)
     thread.start()

@@ -195,9 +195,7 @@ class Connection(asyncio.BufferedProtocol):
             frames = self._framer.feed(self._listener.view[:nbytes])
         except ProtocolError:
             self._fail(
-                faults.invalid(
-                    f"a frame is longer than {FRAME_LIMIT} bytes", "send less at a time"
-                )
+                faults.invalid(f"a frame is longer than {FRAME_LIMIT} bytes", "send less at a time")
             )
             return
         if self._framer.pending > _STRANGER_BYTES and self.is_stranger():
@@ -208,9 +206,8 @@ class Connection(asyncio.BufferedProtocol):
 
     def eof_received(self) -> bool:
         self._ended = True
-        if self._lingering >= 0 or not self.has_work():
-            return False
-        return True  # the peer may still read: answer first
+        # The peer may still read: answer what is in hand before closing.
+        return self._lingering < 0 and self.has_work()
 
     def pause_writing(self) -> None:
         self._full = True

@@ -37,7 +37,9 @@ class TimeWindow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     timezone: str = "UTC"
 
 
-class Conditions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Conditions(
+    msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, forbid_unknown_fields=True
+):
     """What must also hold for a policy to match."""
 
     max_retrievals_per_hour: int | None = None
@@ -91,7 +93,9 @@ class _Rule:
         self._domains = (
             None
             if conditions.allowed_domains is None
-            else re.compile("|".join(translate(d.lower()) for d in conditions.allowed_domains) or "(?!)")
+            else re.compile(
+                "|".join(translate(d.lower()) for d in conditions.allowed_domains) or "(?!)"
+            )
         )
         self.unconditional = conditions == Conditions()
         self._calls: dict[tuple[str, str], deque[float]] = {}

@@ -445,9 +445,7 @@ class Vault:
         if use.domain is not None:
             about["domain"] = use.domain
         self.record(
-            Event(
-                "credential.use", "use", session.agent, path, decision.policy, metadata=about
-            )
+            Event("credential.use", "use", session.agent, path, decision.policy, metadata=about)
         )
         if prepared.slow:
             return Slow(lambda: prepared.run(secret))

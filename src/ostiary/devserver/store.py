@@ -192,9 +192,7 @@ class Store:
         self._dirty = True
 
     def put_policy(self, policy: Policy) -> None:
-        self._write(
-            "INSERT OR REPLACE INTO policies VALUES (?, ?)", (policy.name, _encode(policy))
-        )
+        self._write("INSERT OR REPLACE INTO policies VALUES (?, ?)", (policy.name, _encode(policy)))
         self._dirty = True
 
     def remove_policy(self, name: str) -> None:

@@ -1,0 +1,149 @@
+"""Fixtures that give a test a real vault of its own.
+
+pytest loads this in every run where ostiary is installed, so it imports next to nothing:
+the server comes in with the first test that asks for one. Neighbour: `ostiary.devserver`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..devserver import RunningVault
+    from ..vault import AsyncVaultClient, VaultClient
+
+__all__ = [
+    "MakeAsyncVaultClient",
+    "MakeVaultClient",
+    "ostiary_async_vault_client",
+    "ostiary_session_vault",
+    "ostiary_vault",
+    "ostiary_vault_client",
+    "ostiary_vault_environment",
+]
+
+
+class MakeVaultClient(Protocol):
+    """Register an agent and return a client of its own, not yet connected."""
+
+    def __call__(
+        self,
+        name: str = "agent",
+        *,
+        allow: Sequence[str] = ("*",),
+        credentials: dict[str, str | bytes] | None = None,
+        **settings: Any,
+    ) -> VaultClient: ...
+
+
+class MakeAsyncVaultClient(Protocol):
+    """The same, for asyncio."""
+
+    def __call__(
+        self,
+        name: str = "agent",
+        *,
+        allow: Sequence[str] = ("*",),
+        credentials: dict[str, str | bytes] | None = None,
+        **settings: Any,
+    ) -> AsyncVaultClient: ...
+
+
+@pytest.fixture
+def ostiary_vault() -> Iterator[RunningVault]:
+    """A vault for this test alone, empty, on a temporary home.
+
+    `add_agent(name)` returns the path of a new agent's key, `put(path, value)` stores a
+    credential, `socket_path` and `tcp` are its addresses, `admin` its administration.
+    """
+    from ..devserver import running
+
+    with running() as vault:
+        yield vault
+
+
+@pytest.fixture(scope="session")
+def ostiary_session_vault() -> Iterator[RunningVault]:
+    """One vault for the whole run: quicker, and shared, so name agents and paths apart."""
+    from ..devserver import running
+
+    with running() as vault:
+        yield vault
+
+
+@pytest.fixture
+def ostiary_vault_client(ostiary_vault: RunningVault) -> Iterator[MakeVaultClient]:
+    """Make clients: `with ostiary_vault_client("bob", credentials={"a/b": "x"}) as client:`.
+
+    Each call registers a new agent. Clients left open are closed after the test.
+    """
+    from ..vault import VaultClient
+
+    made: list[VaultClient] = []
+
+    def make(
+        name: str = "agent",
+        *,
+        allow: Sequence[str] = ("*",),
+        credentials: dict[str, str | bytes] | None = None,
+        **settings: Any,
+    ) -> VaultClient:
+        client = VaultClient(name, **_arguments(ostiary_vault, name, allow, credentials, settings))
+        made.append(client)
+        return client
+
+    yield make
+    for client in made:
+        client.close()
+
+
+@pytest.fixture
+def ostiary_async_vault_client(ostiary_vault: RunningVault) -> MakeAsyncVaultClient:
+    """Make clients for asyncio: `async with ostiary_async_vault_client("bob") as client:`.
+
+    The test closes them, on the loop it used them on.
+    """
+    from ..vault import AsyncVaultClient
+
+    def make(
+        name: str = "agent",
+        *,
+        allow: Sequence[str] = ("*",),
+        credentials: dict[str, str | bytes] | None = None,
+        **settings: Any,
+    ) -> AsyncVaultClient:
+        return AsyncVaultClient(
+            name, **_arguments(ostiary_vault, name, allow, credentials, settings)
+        )
+
+    return make
+
+
+@pytest.fixture
+def ostiary_vault_environment(
+    ostiary_vault: RunningVault, monkeypatch: pytest.MonkeyPatch
+) -> RunningVault:
+    """The vault of `ostiary_vault`, set in the environment as everyone's default."""
+    for name in ("OSTIARY_VAULT_ADDRESS", "OSTIARY_VAULT_KEY_PATH", "OSTIARY_VAULT_PASSPHRASE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SANCTUM_VAULT_PATH", str(ostiary_vault.home))
+    return ostiary_vault
+
+
+def _arguments(
+    vault: RunningVault,
+    name: str,
+    allow: Sequence[str],
+    credentials: dict[str, str | bytes] | None,
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    for path, value in (credentials or {}).items():
+        vault.put(path, value)
+    key = vault.add_agent(name, allow=allow)
+    found: dict[str, Any] = {"key_path": str(key), **settings}
+    if not {"socket_path", "host"} & settings.keys():
+        found["socket_path"] = str(vault.socket_path)
+    return found
