@@ -20,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import msgspec
@@ -73,7 +74,7 @@ class Meter:
             self.took.append(time.perf_counter() - began)
 
     @contextlib.asynccontextmanager
-    async def leased(self, client: AsyncVaultClient, path: str) -> AsyncIterator[AsyncLease]:
+    async def leased(self, client: AsyncVaultClient, path: str) -> AsyncGenerator[AsyncLease, None]:
         """Hold a lease; granting and giving back are a call each."""
         began = time.perf_counter()
         async with client.lease(path) as lease:
@@ -136,7 +137,7 @@ Show = Callable[[float, Meter], None]
 
 
 @contextlib.contextmanager
-def progress(console: Console, seconds: float) -> Iterator[Show]:
+def progress(console: Console, seconds: float) -> Generator[Show, None, None]:
     """Yield a function that shows how far the agents are: a bar, or a line each second."""
     if not console.is_terminal:
         printed = 0
@@ -169,7 +170,7 @@ def progress(console: Console, seconds: float) -> Iterator[Show]:
 
 
 @contextlib.contextmanager
-def vault(home: Path) -> Iterator[Path]:
+def vault(home: Path) -> Generator[Path, None, None]:
     """Run `ostiary dev` on `home` in a child process; yield its socket."""
     environment = {
         name: value
@@ -229,9 +230,9 @@ def report(console: Console, admin: AdminClient, meter: Meter, agents: int, elap
     returned = status.leases_granted - status.leases - ended
     even = meter.granted == meter.released == status.leases_granted == returned
 
-    table = Table(title=f"{agents} agents, each with its own key, for {elapsed:.1f} s")
-    table.add_column("")
-    table.add_column("", justify="right")
+    table = Table(show_header=False, title=f"{agents} agents, each with its own key, for {elapsed:.1f} s")
+    table.add_column()
+    table.add_column(justify="right")
     table.add_row("calls", f"{calls:,}")
     table.add_row("errors", f"{errors}", style="" if not errors else "bold red")
     table.add_row("calls/s", f"{calls / elapsed:,.0f}")
@@ -292,6 +293,10 @@ def allow_descriptors(count: int) -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def interrupt(number: int, frame: FrameType | None) -> None:
+    signal.raise_signal(signal.SIGINT)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description="Many agents against an embedded vault.")
     parser.add_argument("--agents", type=int, default=200, help="how many, up to 1000 (200)")
@@ -301,7 +306,7 @@ def main() -> int:
         parser.error("--agents is 1 to 1000 and --seconds is more than 0")
     allow_descriptors(2 * arguments.agents + 100)
     # Both ways of being told to stop run the same clean-up.
-    signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         return demo(arguments.agents, arguments.seconds)
     except KeyboardInterrupt:

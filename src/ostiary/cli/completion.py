@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import typer
 
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from ..devserver.admin import AdminClient
 
 __all__ = ["agent_names", "credential_paths", "lease_ids", "policy_names"]
+
+
+# A shell that hangs at TAB is worse than one that offers nothing.
+_SECONDS: Final = 2.0
 
 
 def credential_paths(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -45,7 +49,7 @@ def _ask(
         from ..devserver.admin import AdminClient
 
         path = socket_path(Path(home) if home else None, Path(socket) if socket else None)
-        with closing(AdminClient(path)) as admin:
+        with closing(AdminClient(path, timeout=_SECONDS)) as admin:
             return [name for name in names(admin) if name.startswith(incomplete)]
     except (OstiaryError, OSError):
         return []

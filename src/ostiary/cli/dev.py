@@ -137,16 +137,23 @@ def _announce(screen: Screen, server: VaultServer) -> None:
     }
     if status["locked"]:
         facts["state"] = "locked; run `ostiary vault unlock` in another terminal"
-    if server.options.demo and not status["locked"]:
-        facts["try"] = f'VaultClient("my-agent"{_where(server)}).connect().list()'
     screen.facts(facts)
+    if server.options.demo and not status["locked"]:
+        screen.out.print(Text("try it:", "bold"))
+        for code in (
+            "from ostiary.vault import VaultClient",
+            f"with VaultClient({_arguments(server)}) as client:",
+            '    print(client.retrieve("openai/api_key"))',
+        ):
+            # Left to the terminal to wrap, so that it can be copied whole.
+            screen.out.print(Text(f"  {code}", "cyan"), soft_wrap=True)
     screen.out.print(Text("Ctrl-C stops it.", "dim"))
     sys.stdout.flush()
 
 
-def _where(server: VaultServer) -> str:
-    """Return the arguments a client needs beside its name to find this vault and its key."""
+def _arguments(server: VaultServer) -> str:
+    """Return what a client needs to find this vault and its key."""
     if server.home == home_directory(None):
-        return ""
+        return '"my-agent"'
     key = server.home / "keys" / "my-agent.key"
-    return f', socket_path="{server.socket_path}", key_path="{key}"'
+    return f'"my-agent", socket_path="{server.socket_path}", key_path="{key}"'

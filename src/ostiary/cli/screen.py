@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from typing import Final, cast
 
 import msgspec
 from rich import box
@@ -200,8 +200,8 @@ def _cell(value: object) -> Text:
         return Text("yes" if value else "no")
     if isinstance(value, datetime):
         return Text(ago(value))
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return _cell(", ".join(str(one) for one in value))
+    if isinstance(value, list):
+        return _cell(", ".join(str(one) for one in cast("list[object]", value)))
     return Text(plain(value))
 
 

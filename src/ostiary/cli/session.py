@@ -7,7 +7,7 @@ domain's package holds the commands.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,7 +58,7 @@ class Session:
 
 
 @contextmanager
-def reporting(json: bool) -> Iterator[Screen]:
+def reporting(json: bool) -> Generator[Screen, None, None]:
     """Yield a screen; an `OstiaryError` inside is shown there and becomes the exit code."""
     screen = Screen(json=json)
     try:
@@ -68,7 +68,7 @@ def reporting(json: bool) -> Iterator[Screen]:
 
 
 @contextmanager
-def session(home: Path | None, socket: Path | None, json: bool) -> Iterator[Session]:
+def session(home: Path | None, socket: Path | None, json: bool) -> Generator[Session, None, None]:
     """Open the administration of the server that the options name."""
     with reporting(json) as screen:
         # Here, because --help and completion need none of it.

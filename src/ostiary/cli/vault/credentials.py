@@ -64,14 +64,13 @@ def put(
     path: NewPath,
     file: File = None,
     type_: Annotated[
-        str | None,
+        str,
         typer.Option(
             "--type",
             metavar="TYPE",
             help="api_key, token, password, certificate, ssh_key or oauth_token.",
-            show_default="api_key",
         ),
-    ] = None,
+    ] = "api_key",
     description: Annotated[
         str | None, typer.Option("--description", metavar="TEXT", show_default=False)
     ] = None,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Annotated
+from collections.abc import Iterable, Mapping
+from typing import Annotated, cast
 
 import msgspec
 import typer
@@ -185,16 +185,12 @@ def _conditions(pairs: Iterable[str]) -> dict[str, object]:
     return found
 
 
-def _shown(conditions: object) -> str:
-    members = msgspec.to_builtins(conditions)
-    if not isinstance(members, dict):
-        return ""
-    return "; ".join(
-        f"{name}={_value(value)}" for name, value in members.items() if value is not None
-    )
+def _shown(conditions: Mapping[str, object]) -> str:
+    given = {name: value for name, value in conditions.items() if value is not None}
+    return "; ".join(f"{name}={_value(value)}" for name, value in given.items())
 
 
 def _value(value: object) -> str:
     if isinstance(value, list):
-        return ",".join(str(one) for one in value)
+        return ",".join(str(one) for one in cast("list[object]", value))
     return value if isinstance(value, str) else msgspec.json.encode(value).decode()
