@@ -38,6 +38,7 @@ cdef class AsyncChannel:
         object _timer
         object _flush_call      # bound methods, made once
         object _sweep_call
+        public Py_ssize_t logins    # how often it was authenticated
         public str session      # filled into params whose method asks for it
         public object on_orphan
         object __weakref__

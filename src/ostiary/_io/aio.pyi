@@ -39,6 +39,9 @@ class AsyncChannel:
     """
 
     session: str
+    logins: int
+    """How often whoever owns it has logged in on it; the owner counts."""
+
     on_orphan: Callable[[Any], None] | None
     """Called with the result of a `grants` method that arrived after its caller had gone."""
 

@@ -18,6 +18,7 @@ cdef class Channel(Stream):
         double _used_at
         bint _busy
         bint _doomed            # close() came while a call was under way
+        public Py_ssize_t logins    # how often it was authenticated
         public str session      # filled into params whose method asks for it
 
     cdef int _enter(self) except -1

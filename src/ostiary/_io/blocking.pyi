@@ -41,6 +41,9 @@ class Channel(Stream):
     """
 
     session: str
+    logins: int
+    """How often whoever owns it has logged in on it; the owner counts."""
+
     def call(self, method: Method[T], params: object, deadline: float, /) -> T:
         """Send one request and return its result.
 

@@ -99,7 +99,7 @@ class AsyncFramedTransport:
             channel = None
             try:
                 channel = pool.ready() or await pool.open(deadline)
-                session = channel.session
+                logins = channel.logins
                 try:
                     result = await channel.call(method, params, deadline)
                 except self._expired:
@@ -107,7 +107,7 @@ class AsyncFramedTransport:
                     if renewed:
                         raise
                     renewed = True
-                    await self._renew(channel, session, deadline)
+                    await self._renew(channel, logins, deadline)
                     result = await channel.call(method, params, deadline)
             except OstiaryError as error:
                 delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
@@ -131,11 +131,11 @@ class AsyncFramedTransport:
         channel = None
         try:
             channel = pool.ready() or await pool.open(deadline)
-            session = channel.session
+            logins = channel.logins
             results = await channel.call_many(method, params, deadline)
             again = [i for i, one in enumerate(results) if isinstance(one, self._expired)]
             if again:
-                await self._renew(channel, session, deadline)
+                await self._renew(channel, logins, deadline)
                 repeated = await channel.call_many(method, [params[i] for i in again], deadline)
                 for i, one in zip(again, repeated, strict=True):
                     results[i] = one
@@ -195,6 +195,7 @@ class AsyncFramedTransport:
         )
         try:
             await self._login(channel, deadline)
+            channel.logins = 1
         except BaseException:
             channel.close()
             raise
@@ -203,11 +204,12 @@ class AsyncFramedTransport:
         # unasync: end
         return channel
 
-    async def _renew(self, channel: AsyncChannel, session: str, deadline: float) -> None:
+    async def _renew(self, channel: AsyncChannel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
         async with self._renewing:
-            if channel.session == session:
+            if channel.logins == logins:
                 await self._login(channel, deadline)
+                channel.logins += 1
 
     def _open_pool(self) -> AsyncChannelPool:
         if self._pool is None:

@@ -101,7 +101,7 @@ class FramedTransport:
             channel = None
             try:
                 channel = pool.ready() or pool.open(deadline)
-                session = channel.session
+                logins = channel.logins
                 try:
                     result = channel.call(method, params, deadline)
                 except self._expired:
@@ -109,7 +109,7 @@ class FramedTransport:
                     if renewed:
                         raise
                     renewed = True
-                    self._renew(channel, session, deadline)
+                    self._renew(channel, logins, deadline)
                     result = channel.call(method, params, deadline)
             except OstiaryError as error:
                 delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
@@ -133,11 +133,11 @@ class FramedTransport:
         channel = None
         try:
             channel = pool.ready() or pool.open(deadline)
-            session = channel.session
+            logins = channel.logins
             results = channel.call_many(method, params, deadline)
             again = [i for i, one in enumerate(results) if isinstance(one, self._expired)]
             if again:
-                self._renew(channel, session, deadline)
+                self._renew(channel, logins, deadline)
                 repeated = channel.call_many(method, [params[i] for i in again], deadline)
                 for i, one in zip(again, repeated, strict=True):
                     results[i] = one
@@ -197,16 +197,18 @@ class FramedTransport:
         )
         try:
             self._login(channel, deadline)
+            channel.logins = 1
         except BaseException:
             channel.close()
             raise
         return channel
 
-    def _renew(self, channel: Channel, session: str, deadline: float) -> None:
+    def _renew(self, channel: Channel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
         with self._renewing:
-            if channel.session == session:
+            if channel.logins == logins:
                 self._login(channel, deadline)
+                channel.logins += 1
 
     def _open_pool(self) -> ChannelPool:
         if self._pool is None:

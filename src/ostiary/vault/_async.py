@@ -370,7 +370,7 @@ class AsyncVaultClient:
 
     async def release_lease(self, lease_id: str, *, timeout: float | None = None) -> None:
         """Give a lease back now. One that has ended already, or is unknown, is no error."""
-        if not isinstance(lease_id, str) or not lease_id:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(lease_id, str) or not lease_id:
             raise VaultArgumentError("lease_id must be the text that retrieve_raw returned")
         await self._transport.call(
             self._routes.release, self._routes.release_params(lease_id), timeout
@@ -424,7 +424,7 @@ class AsyncVaultClient:
         Operations: `http_request`, `http_header`, `sign`, `encrypt`, `decrypt`; see the
         methods of those names for typed results. Returns the operation's own result.
         """
-        if not isinstance(operation, str) or not operation:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(operation, str) or not operation:
             raise VaultArgumentError("operation must be a name such as 'sign' or 'http_header'")
         routes = self._routes
         result = await self._transport.call(
@@ -607,13 +607,13 @@ def _find_and_load(settings: VaultSettings) -> keys.AgentKey:
 
 
 def _path(path: str) -> str:
-    if not isinstance(path, str) or not path:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(path, str) or not path:
         raise VaultArgumentError("path must be a credential's name, such as 'openai/api_key'")
     return path
 
 
 def _ttl(ttl: int | None) -> int | None:
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 0):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 0):
         raise VaultArgumentError("ttl must be a whole number of seconds, at least 0")
     return ttl
 

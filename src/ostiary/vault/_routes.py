@@ -129,6 +129,7 @@ AUTH_VERIFY             = Method("auth.verify", Verified, fail=fault)
 CREDENTIAL_RETRIEVE     = Method("credential.retrieve", Granted, repeatable=True, grants=True, fail=fault)
 CREDENTIAL_RETRIEVE_RAW = Method("credential.retrieve", dict[str, Any], repeatable=True, grants=True, fail=fault)
 CREDENTIAL_LIST: Method[Listing | list[Credential]] = Method("credential.list", Listing | list[Credential], repeatable=True, fail=fault)
+CREDENTIAL_LEASES: Method[Leases | list[LeaseInfo]] = Method("lease_status", Leases | list[LeaseInfo], repeatable=True, fail=fault)
 LEASE_RELEASE           = Method("lease.release", object, repeatable=True, fail=fault)
 CREDENTIAL_USE          = Method("credential.use", Wrapped, fail=fault)
 CREDENTIAL_USE_PURE     = Method("credential.use", Wrapped, repeatable=True, fail=fault)
@@ -190,6 +191,7 @@ class DottedRoutes(Routes):
     retrieve_raw = CREDENTIAL_RETRIEVE_RAW
     listing = CREDENTIAL_LIST
     release = LEASE_RELEASE
+    lease_status = CREDENTIAL_LEASES
     encoding = "utf-8"
 
     def challenge_params(self, agent_name: str) -> object:
@@ -199,8 +201,7 @@ class DottedRoutes(Routes):
         return _DottedAnswer(agent_name, signature)
 
     def session(self, challenge: Challenge, verified: Verified | None) -> str:
-        # Informational only. It still has to differ from one login to the next.
-        return (verified and verified.session_id) or challenge.challenge
+        return ""  # the connection is the session
 
     def retrieve_params(self, path: str, ttl: int | None) -> object:
         return _DottedRetrieve(path, _DEFAULT_TTL if ttl is None else ttl)

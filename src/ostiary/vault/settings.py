@@ -61,7 +61,7 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     ) -> VaultSettings:
         """Fill in what was not given; raise `VaultArgumentError` for what cannot be meant."""
         environ = os.environ if environ is None else environ
-        if not isinstance(agent_name, str) or not agent_name:  # pyright: ignore[reportUnnecessaryIsInstance]
+        if not isinstance(agent_name, str) or not agent_name:
             raise VaultArgumentError("agent_name must be the agent's registered name")
         if dialect not in {"flat", "dotted"}:
             raise VaultArgumentError(f"dialect {dialect!r} is neither 'flat' nor 'dotted'")
@@ -142,6 +142,6 @@ def _address(
 def _count(name: str, value: int | None, default: int, *, least: int = 1) -> int:
     if value is None:
         return default
-    if isinstance(value, bool) or not isinstance(value, int) or value < least:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise VaultArgumentError(f"{name} must be a whole number of at least {least}")
     return value
