@@ -4,7 +4,7 @@ A page is one test: its Python blocks run in order in one namespace, its console
 commands, against an embedded vault in the home directory the page believes in. Ports are
 replaced, so that a vault which runs on this machine is left alone.
 
-    ```python           executed
+    ```python           executed; an example that is a test is run by pytest
     ```console          lines that begin with `$ ` are executed; other lines are what is seen
     ```text, ```toml    shown only
     ```python notest    shown only; a reader cannot run it either, and the page says why
@@ -17,7 +17,6 @@ import re
 import shlex
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -87,11 +86,31 @@ def with_ports(text: str, port: int) -> str:
     return re.sub(r"\b(?:7600|8200)\b", str(port), text)
 
 
-def run_python(block: Block, namespace: dict[str, Any], port: int) -> None:
+def run_python(block: Block, namespace: dict[str, Any], home: Path, port: int) -> None:
+    if re.search(r"^(?:async )?def test_", block.text, re.M):
+        run_pytest(block, home)
+        return
     # Padded, so that a traceback names the line of the page.
     padded = "\n" * block.line + with_ports(block.text, port)
     code = compile(padded, str(ROOT / block.page), "exec", dont_inherit=True)
     exec(code, namespace)
+
+
+def run_pytest(block: Block, home: Path) -> None:
+    """Run an example that is a test as one, with the plugin that installing registered."""
+    file = home / f"test_line_{block.line}.py"
+    file.write_text(block.text, "utf-8")
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(file)],
+        cwd=home,
+        env=environment(home),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 0, f"{block.page}:{block.line}\n{done.stdout}{done.stderr}"
 
 
 def commands(block: Block) -> Iterator[str]:
@@ -138,18 +157,13 @@ def run_command(block: Block, command: str, home: Path, port: int) -> None:
     )
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as one:
-        return int(one.getsockname()[1])
-
-
 def run_server(block: Block, command: str) -> None:
     """Start `ostiary dev ...` in a home of its own, wait until it listens, stop it."""
     directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
     try:
         arguments = shlex.split(command)
-        if "--port" not in arguments:
-            arguments += ["--port", str(free_port())]
+        if "--no-tcp" not in arguments:
+            arguments.append("--no-tcp")  # 7600 and 8200 may be taken on this machine
         log = directory / "log"
         with log.open("wb") as output:
             server = subprocess.Popen(
@@ -187,7 +201,7 @@ def test_page(page: str, home: Path) -> None:
             if block.notest:
                 continue
             if block.language == "python":
-                run_python(block, namespace, port)
+                run_python(block, namespace, home, port)
             elif block.language == "console":
                 for command in commands(block):
                     run_command(block, command, home, port)

@@ -120,7 +120,7 @@ def errors() -> None:
         assert_type(error.context, dict[str, object])
         assert_type(error.retry_after, float | None)
         also: NotFoundError = error
-        assert_type(also.status, int)
+        assert_type(also.message, str)
     except VaultDeadlineError as error:
         assert_type(error.sent, bool)
         builtin: TimeoutError = error
