@@ -79,7 +79,9 @@ def _splits(size: int, text: str) -> list[Case]:
 
 CASES: tuple[Case, ...] = (
     _calls("P5.c-floor", "C floor: send, recv", "floor", "framed:c_floor", 40_000),
-    _calls("P5.c-poll", "C floor: send, polling recv", "floor", "framed:c_floor", 40_000, poll=True),
+    _calls(
+        "P5.c-poll", "C floor: send, polling recv", "floor", "framed:c_floor", 40_000, poll=True
+    ),
     _calls("P5.sanctum-ai", "sanctum-ai 0.4.0", "peer", "framed:sanctum", 12_000),
     _calls("P5.call", "Channel.call", "ours", "framed:call", 40_000),
     _calls("P5.retrieve_raw", "VaultClient.retrieve_raw", "ours", "framed:retrieve_raw", 20_000),

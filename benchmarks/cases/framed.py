@@ -5,20 +5,20 @@ Each asks for the same credential and gets the same bytes back.
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
 import tempfile
 from pathlib import Path
 from time import monotonic
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from ..sample import Sample, Stopwatch, Unavailable, Work
 
 if TYPE_CHECKING:
-    from ostiary._io.blocking import Channel
     from ostiary.vault import VaultClient
 
 SESSION = "s-9f2c7d18a4e3"
@@ -59,21 +59,14 @@ def c_floor(work: Work) -> Sample:
     return Sample(found["cpu"], found["wall"])
 
 
-def channel() -> type[Channel]:
-    """Return the class, or say that the core was not built."""
-    try:
-        from ostiary._io.blocking import Channel
-    except ImportError as error:
-        raise Unavailable(str(error)) from None
-    return Channel
-
-
 def call(work: Work) -> Sample:
     """`Channel.call`: a Struct in, a Struct out, with a deadline on each call."""
-    channel()
-    from ostiary._io.blocking import connect
-    from ostiary._wire.rpc import Method
-    from ostiary.config import Limits, UnixAddress
+    try:
+        from ostiary._io.blocking import connect
+        from ostiary._wire.rpc import Method
+        from ostiary.config import Limits, UnixAddress
+    except ImportError as error:
+        raise Unavailable(str(error)) from None
 
     method = Method("retrieve", Retrieved)
     line = connect(UnixAddress(work.socket), deadline=monotonic() + DEADLINE, limits=Limits())
@@ -96,10 +89,10 @@ def _client(work: Work, home: str) -> VaultClient:
         from ostiary.vault import VaultClient
     except ImportError as error:
         raise Unavailable(str(error)) from None
-    return VaultClient("my-agent", socket_path=work.socket, key_path=_key(home))
+    return VaultClient("my-agent", socket_path=work.socket, key_path=write_key(home))
 
 
-def _key(home: str) -> str:
+def write_key(home: str) -> str:
     """Write an agent's key; the server checks no signature, the clients must make one."""
     path = Path(home) / "my-agent.key"
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
@@ -135,12 +128,13 @@ def use(work: Work) -> Sample:
 def sanctum(work: Work) -> Sample:
     """The published client, through the public call that returns what the vault said."""
     try:
-        from sanctum_ai import SanctumClient
+        # It ships no types.
+        make: Any = importlib.import_module("sanctum_ai").SanctumClient
     except ImportError as error:
         raise Unavailable(str(error)) from None
 
     with tempfile.TemporaryDirectory() as home:
-        client = SanctumClient("my-agent", socket_path=work.socket, key_path=_key(home))
+        client = make("my-agent", socket_path=work.socket, key_path=write_key(home))
         client.connect()
         for _ in range(work.warm_up):
             client.retrieve_raw(PATH, ttl=TTL)

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import tempfile
 from collections.abc import Callable, Coroutine
 from time import monotonic
 from typing import Any
 
 from ..sample import Sample, Stopwatch, Unavailable, Work
-from .framed import DEADLINE, PATH, SESSION, TTL, Retrieve, Retrieved
+from .framed import DEADLINE, PATH, SESSION, TTL, Retrieve, Retrieved, write_key
 
 TASKS = 64
 
@@ -72,10 +73,6 @@ def public(work: Work) -> Sample:
 
 
 async def _public(work: Work) -> Sample:
-    import tempfile
-
-    from .framed import _key
-
     try:
         from ostiary.vault import AsyncVaultClient
     except ImportError as error:
@@ -83,7 +80,7 @@ async def _public(work: Work) -> Sample:
 
     with tempfile.TemporaryDirectory() as home:
         async with AsyncVaultClient(
-            "my-agent", socket_path=work.socket, key_path=_key(home)
+            "my-agent", socket_path=work.socket, key_path=write_key(home)
         ) as client:
 
             async def task(count: int) -> None:
