@@ -61,7 +61,8 @@ check-format: $(STAMPS)/check
 	$(PY) -m ruff format --check .
 
 check-cython: $(STAMPS)/check
-	$(VENV)/bin/cython-lint src
+	@# it looks for pycodestyle on the PATH
+	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint src
 
 check-mypy: $(STAMPS)/built $(STAMPS)/check
 	$(PY) -m mypy
