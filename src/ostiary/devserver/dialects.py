@@ -47,6 +47,7 @@ class _Id(msgspec.Struct):
     id: int = 0
 
 
+_decode_any = msgspec.json.Decoder().decode
 _decode_id = msgspec.json.Decoder(_Id).decode
 
 
@@ -63,6 +64,7 @@ def read_request(frame: bytes | memoryview) -> Request:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         raise Unreadable from None
     try:
+        _decode_any(frame)  # a wrong type at the front says nothing of the rest
         raise WrongShape(_decode_id(frame).id)
     except msgspec.ValidationError:
         raise WrongShape(0) from None

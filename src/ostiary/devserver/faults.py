@@ -6,6 +6,7 @@ signature, a session id or a lease id. Neighbour: `dialects` writes it on the wi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 from ..errors import OstiaryError
@@ -105,7 +106,8 @@ def not_found(path: str) -> Refusal:
 
 
 def rate_limited(what: str, retry_after: float) -> Refusal:
-    seconds = round(max(retry_after, 0.001), 3)
+    # Up, so that waiting that long is enough; the small change undoes float noise.
+    seconds = max(math.ceil(retry_after * 1000 - 1e-6), 1) / 1000
     return Refusal(
         "RATE_LIMITED",
         f"too many {what}",

@@ -113,6 +113,7 @@ class Listener:
         """End what ran out: leases, and connections that never said who they are."""
         if not self.vault.failed:
             self.vault.expire()
+            self.vault.save_counts()
             self.wake()
         late = self.loop.time() - self.vault.options.handshake_timeout
         for connection in list(self.connections):

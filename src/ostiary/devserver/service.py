@@ -177,13 +177,19 @@ class Vault:
                 rows = self._audit.take()
                 if rows:
                     self.store.log(rows, self._audit.head())
-            if self._touched:
-                self.store.touch(list(self._touched.values()))
-                self._touched.clear()
             self.store.commit()
         except BaseException:
             self.failed = True
             raise
+
+    def save_counts(self) -> None:
+        """Have access counts written with the next flush.
+
+        Now and then is enough: the audit log, which misses nothing, has every access.
+        """
+        if self._touched:
+            self.store.touch(list(self._touched.values()))
+            self._touched.clear()
 
     def close(self) -> None:
         """End every lease, record the stop, and close the file."""
@@ -191,6 +197,7 @@ class Vault:
             self.end_lease(lease, "lease.end", "the vault stopped")
         self.record(Event("vault.stop", "stop"))
         try:
+            self.save_counts()
             self.flush()
         finally:
             self.store.close()
@@ -454,7 +461,13 @@ class Vault:
     # -- what the owner changes ---------------------------------------------
 
     def put_credential(self, credential: Credential) -> None:
-        self.credentials[credential.path] = credential
+        if credential.path in self.credentials:
+            self.credentials[credential.path] = credential
+        else:
+            # Kept in the order they are listed in.
+            self.credentials = dict(
+                sorted([*self.credentials.items(), (credential.path, credential)])
+            )
         self._touched.pop(credential.path, None)
         self.store.put_credential(credential)
 
