@@ -147,7 +147,7 @@ class TestAddresses:
     def test_they_are_frozen_and_survive_a_trip(self) -> None:
         for address in (UnixAddress("/x"), TcpAddress("x", 1)):
             with pytest.raises(AttributeError):
-                address.port = 2  # type: ignore[union-attr]
+                address.port = 2  # type: ignore[union-attr, misc]
             assert pickle.loads(pickle.dumps(address)) == address
             assert copy.deepcopy(address) == address
             assert hash(address) == hash(copy.copy(address))

@@ -1,6 +1,7 @@
 """A Secret shows itself to `reveal` and to nothing else."""
 
 # Every old road to text is taken on purpose, and both directions of each comparison.
+# pyright: reportPrivateUsage=false
 # ruff: noqa: UP031, UP032, FLY002, B015, SIM201, SIM202
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ import reprlib
 import traceback
 import weakref
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary import secret as module
 from ostiary.errors import InvalidArgumentError, OstiaryError, SecretExposureError
 from ostiary.secret import Secret
 
@@ -147,18 +148,16 @@ class TestHiding:
         with pytest.raises(ValueError, match="format"):
             format(secret, "d")
 
-    @pytest.mark.parametrize(
-        "log",
-        [
-            lambda logger, s: logger.error("key %s", s),
-            lambda logger, s: logger.error("key %r", s),
-            lambda logger, s: logger.error(s),
-            lambda logger, s: logger.error("%(key)s", {"key": s}),
-            lambda logger, s: logger.error(f"key {s}"),
-            lambda logger, s: logger.error("both %s %s", s, [s]),
-        ],
-        ids=range(6),
+    LOGS: tuple[Callable[[logging.Logger, Secret], None], ...] = (
+        lambda logger, s: logger.error("key %s", s),
+        lambda logger, s: logger.error("key %r", s),
+        lambda logger, s: logger.error(s),
+        lambda logger, s: logger.error("%(key)s", {"key": s}),
+        lambda logger, s: logger.error(f"key {s}"),
+        lambda logger, s: logger.error("both %s %s", s, [s]),
     )
+
+    @pytest.mark.parametrize("log", LOGS, ids=range(len(LOGS)))
     def test_it_is_masked_in_logs(
         self, log: Callable[[logging.Logger, Secret], None], secret: Secret
     ) -> None:
@@ -210,9 +209,10 @@ class TestHiding:
             dataclasses.asdict(Holder(secret))
 
     def test_it_cannot_be_taken_apart_by_accident(self, secret: Secret) -> None:
-        for open_it in (len, iter, bytes, bytearray, memoryview, int, float, vars):
+        roads: tuple[Any, ...] = (len, iter, bytes, bytearray, memoryview, int, float, vars)
+        for road in roads:
             with pytest.raises(TypeError) as caught:
-                open_it(secret)  # type: ignore[operator]
+                road(secret)
             assert hides(repr(caught.value))
         with pytest.raises(TypeError):
             secret[0]  # type: ignore[index]
@@ -258,7 +258,7 @@ class TestEquality:
             return real(one, two)
 
         real = hmac.compare_digest
-        monkeypatch.setattr(module.hmac, "compare_digest", compare)
+        monkeypatch.setattr(hmac, "compare_digest", compare)
         for other in (Secret("x"), "x", b"x", bytearray(b"x")):
             assert secret != other
         assert asked == [(VALUE.encode(), b"x")] * 4

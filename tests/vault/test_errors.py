@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -42,7 +42,7 @@ GUIDE = [
     ("SESSION_EXPIRED", SessionExpired, shared.AuthenticationError),
 ]
 
-ALIASES = [
+ALIASES: list[tuple[str | int, type[VaultError]]] = [
     ("NOT_FOUND", CredentialNotFound),
     ("POLICY_DENIED", AccessDenied),
     ("LEASE_EXHAUSTED", LeaseExpired),
@@ -95,7 +95,7 @@ class TestTheRoot:
 
     def test_takes_one_positional_argument(self) -> None:
         with pytest.raises(TypeError):
-            VaultError("text", "CODE")  # type: ignore[misc]
+            VaultError("text", "CODE")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(("code", "cls", "parent"), GUIDE)
@@ -132,7 +132,7 @@ def test_the_tables_cannot_be_changed() -> None:
 
 
 class TestFault:
-    @pytest.mark.parametrize(("code", "cls"), [(row[0], row[1]) for row in GUIDE] + ALIASES)
+    @pytest.mark.parametrize(("code", "cls"), [*((row[0], row[1]) for row in GUIDE), *ALIASES])
     def test_known_codes(self, code: str | int, cls: type[VaultError]) -> None:
         error = fault({"code": code, "message": "no"})
         assert type(error) is cls
@@ -287,8 +287,9 @@ def test_whatever_arrives_becomes_a_whole_vault_error(body: object) -> None:
     for text in (error.detail, error.suggestion, error.docs_url):
         assert text is None or isinstance(text, str)
     assert error.retry_after is None or 0 <= error.retry_after < float("inf")
-    if isinstance(body, dict) and isinstance(body.get("code"), str) and body["code"]:
-        assert error.code == body["code"]
+    sent = cast("dict[str, object]", body).get("code") if isinstance(body, dict) else None
+    if isinstance(sent, str) and sent:
+        assert error.code == sent
         assert type(error) is CODE_TO_EXCEPTION.get(error.code, VaultAPIError)
     # repr, because a NaN inside the context is unlike itself
     assert repr(pickle.loads(pickle.dumps(error)).__dict__) == repr(error.__dict__)

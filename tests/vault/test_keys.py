@@ -1,5 +1,7 @@
 """Key files: every form, every hazard, and no secret in anything that an error carries."""
 
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import copy
@@ -683,7 +685,7 @@ class TestFind:
     @given(st.text(st.characters()))
     def test_every_name_is_a_file_of_the_directory_or_refused(self, agent: str) -> None:
         try:
-            keys.find(agent, directory="/no/such/directory")
+            path = keys.find(agent, directory="/no/such/directory")
         except VaultArgumentError:
             return
         except KeyFileError as error:

@@ -1,11 +1,15 @@
 """Fixed points of the protocol, written out, and what the Ed25519 we stand on verifies."""
 
+# The format's inner steps have vectors of their own.
+# pyright: reportPrivateUsage=false
+
 from __future__ import annotations
 
 import base64
 import hashlib
 import hmac
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -108,7 +112,7 @@ class TestEncryptedKey:
 
     def test_sealing(self, monkeypatch: pytest.MonkeyPatch) -> None:
         fixed = {16: SALT, 24: NONCE}
-        monkeypatch.setattr(keys.os, "urandom", fixed.__getitem__)
+        monkeypatch.setattr(os, "urandom", fixed.__getitem__)
         blob = keys._seal(Secret(SEED), Secret(PASSPHRASE))
         assert blob.reveal_bytes() == SALT + NONCE + BOX
         assert len(blob.reveal_bytes()) == 88

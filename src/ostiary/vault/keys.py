@@ -73,7 +73,7 @@ class AgentKey:
         """Return the private half, to be kept elsewhere than in a key file."""
         return Secret(self._expanded.reveal_bytes()[:_SEED])
 
-    def sign(self, challenge: bytes) -> bytes:
+    def sign(self, challenge: bytes | bytearray | memoryview) -> bytes:
         """Return the 64-byte detached Ed25519 signature of exactly these bytes.
 
         Whoever may choose the challenge may have anything signed: the client checks its
