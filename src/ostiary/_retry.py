@@ -7,6 +7,7 @@ and a peer that broke the protocol are never tried again.
 
 from __future__ import annotations
 
+import math
 import random
 
 import msgspec
@@ -68,13 +69,13 @@ class RetryPolicy(msgspec.Struct, frozen=True):
         if attempt >= self.max_retries or not _may_repeat(error, repeatable):
             return None
         asked = error.retry_after if isinstance(error, APIError) else None
-        if asked is not None:
+        if asked is not None and 0 <= asked < math.inf:
             if asked > self.longest_wait:
                 return None
             # Everyone who was refused together was told the same time.
             delay = asked + random.random() * min(asked, 1.0) * 0.25
         else:
-            ceiling = min(self.first_ceiling * 2.0**attempt, self.last_ceiling)
+            ceiling = min(self.first_ceiling * 2.0 ** min(attempt, 30), self.last_ceiling)
             delay = random.random() * ceiling
         if delay >= left or not budget.spend():
             return None

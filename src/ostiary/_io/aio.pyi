@@ -17,6 +17,9 @@ Done: TypeAlias = Awaitable[None]
 async def async_sleep(seconds: float) -> None:
     """Let other tasks run for that long."""
 
+async def acquire(lock: asyncio.Lock, deadline: float) -> None:
+    """Take the lock; `DeadlineError` when the time runs out first."""
+
 async def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run on a thread what would stop the loop for milliseconds."""
 
@@ -42,8 +45,8 @@ class AsyncChannel:
     logins: int
     """How often whoever owns it has logged in on it; the owner counts."""
 
-    on_orphan: Callable[[Any], None] | None
-    """Called with the result of a `grants` method that arrived after its caller had gone."""
+    on_orphan: Callable[[AsyncChannel, Any], None] | None
+    """Called with this channel and the result of a `grants` method whose caller has gone."""
 
     @property
     def closed(self) -> bool: ...
@@ -54,10 +57,16 @@ class AsyncChannel:
     def call(self, method: Method[T], params: object, deadline: float, /) -> asyncio.Future[T]:
         """Queue one request; the future gives its result. See `blocking.Channel.call`."""
 
+    async def obtain(self, method: Method[T], params: object, deadline: float, /) -> T:
+        """Do what `call` does, and offer the result to `on_orphan` if it reaches nobody."""
+
     async def call_many(
         self, method: Method[T], params: Sequence[object], deadline: float, /
     ) -> list[T | OstiaryError]:
         """Send all requests in one piece; return results or refusals in their order."""
+
+    def post(self, method: Method[object], params: object, deadline: float, /) -> None:
+        """Send one request and throw its reply away."""
 
     def send_only(self, method: Method[object], params: Sequence[object], /) -> None:
         """Send requests whose replies nobody will read; needs no running loop."""

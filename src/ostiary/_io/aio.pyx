@@ -15,7 +15,7 @@ from libc.string cimport memcpy
 from .._wire.framer cimport HEADER, read_u32
 from .._wire.rpc cimport Method, Outbox, envelope_id
 from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
-from .sockets cimport fork_count, lost, now, sys_recv, sys_send
+from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
 import errno as errors_by_name
 import os
@@ -66,6 +66,12 @@ async def async_sleep(seconds):
     await _asyncio().sleep(seconds)
 
 
+def _seen(future):
+    """Look at a result that nobody waits for, so that asyncio need not report it."""
+    if not future.cancelled():
+        future.exception()
+
+
 @cython.final
 @cython.freelist(256)
 cdef class _Pending:
@@ -92,11 +98,11 @@ cdef class AsyncChannel:
             _Pending pending
         if self._fd < 0 or self._born != fork_count:
             raise ConnectionLostError("the connection is closed; open another")
-        if len(self._pending) >= MAX_PENDING or self._out.end - self._out.start > MAX_QUEUED:
-            raise TransportError(
-                f"the peer is not keeping up: {len(self._pending)} calls wait for replies; "
-                "send less at a time"
-            )
+        if (
+            len(self._pending) >= MAX_PENDING
+            or self._out.end - self._out.start + self._records.end - self._records.start > MAX_QUEUED
+        ):
+            raise self._overloaded()
         if method.session:
             params.session_id = self.session
         id = self._last_id + 1
@@ -116,9 +122,47 @@ cdef class AsyncChannel:
             self._arm(deadline)
         return future
 
+    def _overloaded(self):
+        """Return the error for a call that would pile up behind others without end."""
+        cdef _Pending oldest
+        waiting = len(self._pending)
+        for oldest in self._pending.values():
+            if oldest.future.done():
+                # Nobody even waits for that reply any more, and it has not come. A new
+                # connection is the only way on.
+                self._fail(ConnectionLostError("the peer leaves calls unanswered"))
+                return ConnectionLostError(
+                    f"the peer leaves {waiting} calls unanswered; the connection is closed"
+                )
+            break
+        return TransportError(
+            f"the peer is not keeping up: {waiting} calls wait for replies; send less at a time"
+        )
+
+    async def obtain(self, Method method not None, params, double deadline):
+        future = self.call(method, params, deadline)
+        try:
+            return await future
+        except BaseException:
+            # Cancelled in the very turn in which the reply came: the result reaches nobody.
+            self._hand_back(future)
+            raise
+
     async def call_many(self, Method method not None, params, double deadline):
-        futures = [self.call(method, one, deadline) for one in params]
+        futures = []
         results = []
+        queued = self._out.end - self._out.start
+        try:
+            for one in params:
+                futures.append(self.call(method, one, deadline))
+        except BaseException:
+            # All or nothing: what was queued for the first ones is taken back unsent.
+            self._last_id -= len(futures)
+            for position in range(len(futures)):
+                del self._pending[self._last_id + 1 + position]
+            self._queued -= self._out.end - self._out.start - queued
+            self._out.end = self._out.start + queued
+            raise
         try:
             for future in futures:
                 try:
@@ -129,16 +173,32 @@ cdef class AsyncChannel:
                     raise
                 except OstiaryError as error:
                     results.append(error)
-        finally:
+        except BaseException:
             for future in futures:
-                if not future.done():
+                if future.done():
+                    if method.grants:
+                        self._hand_back(future)
+                    elif not future.cancelled():
+                        future.exception()      # seen: asyncio need not report it
+                else:
                     future.cancel()
-                elif not future.cancelled():
-                    future.exception()      # seen: asyncio need not report it
+            raise
         return results
 
+    def post(self, Method method not None, params, double deadline):
+        self.call(method, params, deadline).add_done_callback(_seen)
+
+    def _hand_back(self, future):
+        """Offer the result of a settled future to `on_orphan`, in a turn of its own."""
+        if future.done() and not future.cancelled() and future.exception() is None:
+            if self.on_orphan is not None and self._fd >= 0:
+                self._loop.call_soon(self.on_orphan, self, future.result())
+
     def send_only(self, Method method not None, params):
-        """Works without a running loop, which at the end of a process there is none of."""
+        """Needs no running loop, which at the end of a process there is none of.
+
+        The replies are to no call, so the channel is good for nothing afterwards.
+        """
         if self._fd < 0 or self._born != fork_count:
             return
         for one in params:
@@ -147,6 +207,7 @@ cdef class AsyncChannel:
             self._queued += self._out.add(method, self._last_id + 1, one, self._max_sent)
             self._last_id += 1
         self._send_out()
+        hear_out(self._sock, self._fd)
 
     def _flush(self):
         self._flush_scheduled = False
@@ -171,31 +232,30 @@ cdef class AsyncChannel:
                 self._records.append(records)
             self._write(self._records)
         else:
-            self._flushed += self._write(box)
+            self._write(box)
         return 0
 
     cdef int _write(self, Outbox box) except -1:
         """Send what the kernel takes; have the loop call again for the rest."""
-        cdef:
-            ssize_t count
-            int total = 0
+        cdef ssize_t count
         while box.start < box.end:
             count = sys_send(self._fd, box.data + box.start, box.end - box.start)
             if count >= 0:
                 box.start += count
-                total += count
+                if box is self._out:
+                    self._flushed += count
             elif errno == EAGAIN:
                 if not self._writer_added and not self._loop.is_closed():
                     self._writer_added = True
                     self._loop.add_writer(self._fd, self._flush_call)
-                return total
+                return 0
             elif errno != EINTR:
                 raise lost("sending a request", errno, True)
         box.clear()
         if self._writer_added:
             self._writer_added = False
             self._loop.remove_writer(self._fd)
-        return total
+        return 0
 
     def _readable(self):
         cdef:
@@ -238,6 +298,10 @@ cdef class AsyncChannel:
                 raise lost("waiting for a reply", 0, True)
         except OstiaryError as error:
             self._fail(error)
+        except BaseException:
+            # Not a peer's doing. Still nobody may be left to wait for a reply that was read.
+            self._fail(ProtocolError("a reply could not be handled; the connection is closed"))
+            raise
 
     cdef int _take_frames(self) except -1:
         """Deliver every whole frame; keep the slab only while part of one is left."""
@@ -256,7 +320,7 @@ cdef class AsyncChannel:
             at = slab.start + HEADER
             slab.start = at + size
             self._deliver(payload(slab, at, size))
-        if slab.start == slab.end:
+        if self._slab is slab and slab.start == slab.end:
             self._slab = None
             give_back(slab)
         return 0
@@ -281,7 +345,7 @@ cdef class AsyncChannel:
                     result = pending.method.settle(envelope, id)
                 except OstiaryError:
                     return 0
-                self.on_orphan(result)
+                self._loop.call_soon(self.on_orphan, self, result)
             return 0
         try:
             result = pending.method.settle(envelope, id)
@@ -399,7 +463,7 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     try:
         left = seconds_left(deadline)
         async with asyncio.timeout(None if left == INFINITY else left):
-            sock = await _reach(loop, address)
+            sock = await _reach(loop, address, deadline)
             check_peer(sock, address, expected_uid)
             tune(sock, address)
             if tls is not None:
@@ -431,21 +495,29 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     return channel
 
 
-async def _reach(loop, address):
+async def _reach(loop, address, double deadline):
     """Return a connected non-blocking socket; ConnectError says why not."""
+    cdef double share
     if isinstance(address, UnixAddress):
         return await _reach_one(loop, address, socket.AF_UNIX, address.path)
+    problem = None
     try:
         found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
     except UnicodeError:
-        raise unreachable(address, socket.gaierror(socket.EAI_NONAME, "not a valid host name"))
-    except OSError as error:
-        raise unreachable(address, error) from None
+        problem = socket.gaierror(socket.EAI_NONAME, "not a valid host name")
+    except socket.gaierror as error:
+        problem = error
+    if problem is not None:
+        raise unreachable(address, problem)
     for position, (family, _, _, _, where) in enumerate(found):
+        last = position == len(found) - 1
+        # An address that never answers may take its share of the time, not all of it.
+        share = INFINITY if last else (deadline - now()) / (len(found) - position)
         try:
-            return await _reach_one(loop, address, family, where)
-        except TransportError:
-            if position == len(found) - 1:
+            async with _asyncio().timeout(None if share == INFINITY else share):
+                return await _reach_one(loop, address, family, where)
+        except (TransportError, TimeoutError):
+            if last:
                 raise
 
 
@@ -500,16 +572,23 @@ async def _writable(loop, sock):
 
 
 async def _handshake(loop, sock, tls):
-    records, done = tls.handshake(b"")
-    while True:
-        if records:
-            await loop.sock_sendall(sock, records)
-        if done:
-            return
-        data = await loop.sock_recv(sock, READ_BYTES)
-        if not data:
-            raise lost("agreeing on TLS", 0, False)
-        records, done = tls.handshake(data)
+    problem = 0
+    try:
+        records, done = tls.handshake(b"")
+        while True:
+            if records:
+                await loop.sock_sendall(sock, records)
+            if done:
+                return
+            data = await loop.sock_recv(sock, READ_BYTES)
+            if not data:
+                break
+            records, done = tls.handshake(data)
+    except OSError as error:
+        if isinstance(error, (OstiaryError, TimeoutError)):
+            raise
+        problem = error.errno or 0
+    raise lost("agreeing on TLS", problem, False)
 
 
 class AsyncChannelPool:
@@ -592,6 +671,17 @@ cdef object _same(error):
     import copy
 
     return copy.copy(error)
+
+
+async def acquire(lock, double deadline):
+    left = seconds_left(deadline)
+    try:
+        async with _asyncio().timeout(None if left == INFINITY else left):
+            await lock.acquire()
+        return
+    except TimeoutError:
+        pass
+    raise DeadlineError("the call's time ran out while another call logged in")
 
 
 async def run_slow(function, *arguments):

@@ -24,6 +24,7 @@ cdef class Channel(Stream):
     cdef int _enter(self) except -1
     cdef int _leave(self) except -1
     cdef object _receive_frame(self, double deadline)
+    cdef object _frame(self)
 
 
 cdef class _Waiter:

@@ -19,6 +19,9 @@ Done: TypeAlias = None
 def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run it here: nobody else waits for this thread."""
 
+def acquire(lock: threading.Lock, deadline: float) -> None:
+    """Take the lock; `DeadlineError` when the time runs out first."""
+
 def connect(
     address: Address,
     *,
@@ -51,6 +54,9 @@ class Channel(Stream):
         wrong type (the channel stays open after both), and any other `TransportError` with
         `sent` set (the channel is closed then).
         """
+
+    def obtain(self, method: Method[T], params: object, deadline: float, /) -> T:
+        """Do what `call` does; here nothing can come between a grant and its caller."""
 
     def call_many(
         self, method: Method[T], params: Sequence[object], deadline: float, /

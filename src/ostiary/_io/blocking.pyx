@@ -11,7 +11,7 @@ from libc.stdint cimport int64_t
 from .._wire.framer cimport HEADER, read_u32
 from .._wire.rpc cimport Method, Outbox, envelope_id
 from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
-from .sockets cimport fork_count, now, sys_peek, wait
+from .sockets cimport fork_count, hear_out, now, sys_peek, wait
 from .stream cimport Stream
 
 import socket
@@ -40,6 +40,12 @@ Done = None     # for annotations; see the .pyi
 
 def run_slow(function, *arguments):
     return function(*arguments)
+
+
+def acquire(lock, double deadline):
+    left = deadline - now()
+    if not lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0)):
+        raise DeadlineError("the call's time ran out while another call logged in")
 
 
 cdef double STALE_AFTER = 0.1    # a peek costs 0.3 us: not worth it between back-to-back calls
@@ -91,6 +97,8 @@ cdef class Channel(Stream):
         finally:
             self._leave()
 
+    obtain = call
+
     def call_many(self, Method method not None, params, double deadline):
         cdef:
             dict waiting = {}
@@ -123,11 +131,11 @@ cdef class Channel(Stream):
                         sent += count
                         if count == 0:
                             break
-                    if sent < size:
-                        wait(self._fd, True, True, deadline)
-                        if sys_peek(self._fd) < 0:
-                            continue
-                    envelope = self._receive_frame(deadline)
+                    envelope = self._frame()
+                    if envelope is None:
+                        if self.receive_now(self._slab, deadline) == 0:
+                            wait(self._fd, sent < size, True, deadline)
+                        continue
                     answered = envelope_id(envelope)
                     found = waiting.pop(answered, None)
                     if found is None:
@@ -167,6 +175,7 @@ cdef class Channel(Stream):
                 self._out.add(method, self._last_id + 1, one, self._max_sent)
                 self._last_id += 1
             self.send(self._out.data, self._out.end, now() + 0.2)
+            hear_out(self._sock, self._fd)
         finally:
             self._leave()
 
@@ -220,25 +229,32 @@ cdef class Channel(Stream):
 
     cdef object _receive_frame(self, double deadline):
         """Return the payload of the next frame, as bytes or a View."""
+        while True:
+            envelope = self._frame()
+            if envelope is not None:
+                return envelope
+            self.receive(self._slab, deadline)
+
+    cdef object _frame(self):
+        """Take a whole frame out of the slab; None when there is none, and room to receive."""
         cdef:
             Slab slab = self._slab
             Py_ssize_t have, size, at
         if slab is None:
-            slab = self._slab = borrow()
-        while True:
-            have = slab.end - slab.start
-            if have >= HEADER:
-                size = read_u32(slab.data + slab.start)
-                if size > self._max_accepted:
-                    raise too_long(size, self._max_accepted)
-                if have - HEADER >= size:
-                    break
-            if slab.pins:
-                slab = self._slab = unpinned(slab)
-            self.receive(slab, deadline)
-        at = slab.start + HEADER
-        slab.start = at + size
-        return payload(slab, at, size)
+            self._slab = borrow()
+            return None
+        have = slab.end - slab.start
+        if have >= HEADER:
+            size = read_u32(slab.data + slab.start)
+            if size > self._max_accepted:
+                raise too_long(size, self._max_accepted)
+            if have - HEADER >= size:
+                at = slab.start + HEADER
+                slab.start = at + size
+                return payload(slab, at, size)
+        if slab.pins:
+            self._slab = unpinned(slab)
+        return None
 
 
 def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):
@@ -299,6 +315,10 @@ cdef class ChannelPool:
             _Waiter waiter
         if self._closed:
             raise ClientStateError("the client is closed; call connect() again")
+        # Another thread may have given one back since `ready` found none.
+        channel = self.ready()
+        if channel is not None:
+            return channel
         if self._open < self._limit:
             self._open += 1
         else:

@@ -48,4 +48,5 @@ cdef extern from * nogil:
 cdef unsigned int fork_count    # how many forks lie between this process and the import
 
 cdef int wait(int fd, bint writing, bint reading, double deadline) except -1
+cdef int hear_out(object sock, int fd) except -1
 cdef object lost(str doing, int error, bint sent)

@@ -63,6 +63,25 @@ cdef object lost(str doing, int error, bint sent):
     return ConnectionLostError(f"the connection ended while {doing}: {reason}", sent=sent)
 
 
+cdef int hear_out(object sock, int fd) except -1:
+    """Let the peer finish what was sent to it before the socket closes, half a second at most.
+
+    Closing at once, with its replies unread, would make its next reply fail, and a peer may
+    well stop there with the rest of our requests.
+    """
+    cdef:
+        char heard[4096]
+        double deadline = now() + 0.5
+    try:
+        sock.shutdown(socket.SHUT_WR)
+        while True:
+            wait(fd, False, True, deadline)
+            if sys_recv(fd, heard, sizeof(heard)) == 0:
+                return 0
+    except (OSError, DeadlineError):
+        return 0
+
+
 def deadline_after(timeout):
     """Return the monotonic time `timeout` seconds from now; infinity for None."""
     return float("inf") if timeout is None else now() + <double>timeout

@@ -16,4 +16,5 @@ cdef class Stream:
     cdef int send(self, const char *data, Py_ssize_t size, double deadline) except -1
     cdef int send_now(self, const char *data, Py_ssize_t size) except -1
     cdef Py_ssize_t receive(self, Slab slab, double deadline) except -1
+    cdef Py_ssize_t receive_now(self, Slab slab, double deadline) except -1
     cdef Py_ssize_t receive_tls(self, Slab slab, double deadline) except -1

@@ -70,7 +70,19 @@ cdef class Stream:
         """Add at least one byte to the slab; ConnectionLostError at end of stream."""
         cdef:
             int tries = _tries
-            ssize_t count
+            Py_ssize_t count
+        while True:
+            count = self.receive_now(slab, deadline)
+            if count:
+                return count
+            if tries > 0:
+                tries -= 1
+            else:
+                wait(self._fd, False, True, deadline)
+
+    cdef Py_ssize_t receive_now(self, Slab slab, double deadline) except -1:
+        """Add what has arrived to the slab; 0 when that is nothing."""
+        cdef ssize_t count
         if self._tls is not None:
             return self.receive_tls(slab, deadline)
         if slab.cap == slab.end:
@@ -82,16 +94,14 @@ cdef class Stream:
                 return count
             if count == 0:
                 raise lost("waiting for the reply", 0, self._sent)
-            if errno == EINTR:
-                PyErr_CheckSignals()
-            elif errno != EAGAIN:
+            if errno == EAGAIN:
+                return 0
+            if errno != EINTR:
                 raise lost("waiting for the reply", errno, self._sent)
-            elif tries > 0:
-                tries -= 1
-            else:
-                wait(self._fd, False, True, deadline)
+            PyErr_CheckSignals()
 
     cdef Py_ssize_t receive_tls(self, Slab slab, double deadline) except -1:
+        """Like receive_now. Records that carry no plaintext, such as tickets, are passed over."""
         cdef:
             char raw[READ_BYTES]
             bytes plain, records
@@ -99,12 +109,11 @@ cdef class Stream:
         while True:
             count = sys_recv(self._fd, raw, READ_BYTES)
             if count < 0:
-                if errno == EINTR:
-                    PyErr_CheckSignals()
-                elif errno != EAGAIN:
+                if errno == EAGAIN:
+                    return 0
+                if errno != EINTR:
                     raise lost("waiting for the reply", errno, self._sent)
-                else:
-                    wait(self._fd, False, True, deadline)
+                PyErr_CheckSignals()
                 continue
             if count == 0:
                 raise lost("waiting for the reply", 0, self._sent)
@@ -219,7 +228,7 @@ def _resolve(address, double deadline):
         found = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
         )
-    except socket.gaierror:
+    except (socket.gaierror, UnicodeError):     # a name, or not even that: see below
         found = None
     if found is None:
         answers = []

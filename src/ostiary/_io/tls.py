@@ -55,9 +55,14 @@ class TlsEngine:
         self._ssl = ssl
         self._in = ssl.MemoryBIO()
         self._out = ssl.MemoryBIO()
-        # server_hostname is also what SNI and the name check use; an IP literal works too.
-        self._object = context.wrap_bio(self._in, self._out, server_hostname=host)
         self.closed = False
+        try:
+            # server_hostname is also what SNI and the name check use; an IP literal works too.
+            self._object = context.wrap_bio(self._in, self._out, server_hostname=host)
+            return
+        except (ssl.SSLError, ValueError) as error:
+            problem = error.reason if isinstance(error, ssl.SSLError) else "not a valid host name"
+        raise InvalidArgumentError(f"TLS to {host!r} cannot be set up: {problem}")
 
     def handshake(self, data: bytes) -> tuple[bytes, bool]:
         """Take what the peer sent; return what to send, and whether it is done."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, Done, async_sleep, connect
+from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, Done, acquire, async_sleep, connect
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
@@ -55,7 +55,9 @@ class AsyncFramedTransport:
         self._family = family
         self._address: Address | None = None
         self._pool: AsyncChannelPool | None = None
-        self._on_orphan: Callable[[object], None] | None = None
+        # unasync: skip
+        self.on_orphan: Callable[[AsyncChannel, object], None] | None = None
+        # unasync: end
         forget_after_fork(self)
 
     @property
@@ -63,10 +65,9 @@ class AsyncFramedTransport:
         """Whether calls may be made; says nothing about the peer."""
         return self._pool is not None
 
-    def open(self, address: Address, on_orphan: Callable[[object], None] | None = None) -> None:
+    def open(self, address: Address) -> None:
         """Allow calls to `address`; the first one connects."""
         self._address = address
-        self._on_orphan = on_orphan
         self._renewing = AsyncLock()
         self._pool = AsyncChannelPool(self._open_channel, self._max_connections)
 
@@ -100,15 +101,16 @@ class AsyncFramedTransport:
             try:
                 channel = pool.ready() or await pool.open(deadline)
                 logins = channel.logins
+                call = channel.obtain if method.grants else channel.call
                 try:
-                    result = await channel.call(method, params, deadline)
+                    result = await call(method, params, deadline)
                 except self._expired:
                     # Refused before it ran, so any method may be sent again; but once only.
                     if renewed:
                         raise
                     renewed = True
                     await self._renew(channel, logins, deadline)
-                    result = await channel.call(method, params, deadline)
+                    result = await call(method, params, deadline)
             except OstiaryError as error:
                 delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
                 if delay is None:
@@ -200,16 +202,19 @@ class AsyncFramedTransport:
             channel.close()
             raise
         # unasync: skip
-        channel.on_orphan = self._on_orphan
+        channel.on_orphan = self.on_orphan
         # unasync: end
         return channel
 
     async def _renew(self, channel: AsyncChannel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
-        async with self._renewing:
+        await acquire(self._renewing, deadline)
+        try:
             if channel.logins == logins:
                 await self._login(channel, deadline)
                 channel.logins += 1
+        finally:
+            self._renewing.release()
 
     def _open_pool(self) -> AsyncChannelPool:
         if self._pool is None:

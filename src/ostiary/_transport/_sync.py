@@ -7,7 +7,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.blocking import Channel, ChannelPool, Done, Lock, connect, sleep
+from .._io.blocking import Channel, ChannelPool, Done, Lock, acquire, connect, sleep
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
@@ -57,7 +57,6 @@ class FramedTransport:
         self._family = family
         self._address: Address | None = None
         self._pool: ChannelPool | None = None
-        self._on_orphan: Callable[[object], None] | None = None
         forget_after_fork(self)
 
     @property
@@ -65,10 +64,9 @@ class FramedTransport:
         """Whether calls may be made; says nothing about the peer."""
         return self._pool is not None
 
-    def open(self, address: Address, on_orphan: Callable[[object], None] | None = None) -> None:
+    def open(self, address: Address) -> None:
         """Allow calls to `address`; the first one connects."""
         self._address = address
-        self._on_orphan = on_orphan
         self._renewing = Lock()
         self._pool = ChannelPool(self._open_channel, self._max_connections)
 
@@ -102,15 +100,16 @@ class FramedTransport:
             try:
                 channel = pool.ready() or pool.open(deadline)
                 logins = channel.logins
+                call = channel.obtain if method.grants else channel.call
                 try:
-                    result = channel.call(method, params, deadline)
+                    result = call(method, params, deadline)
                 except self._expired:
                     # Refused before it ran, so any method may be sent again; but once only.
                     if renewed:
                         raise
                     renewed = True
                     self._renew(channel, logins, deadline)
-                    result = channel.call(method, params, deadline)
+                    result = call(method, params, deadline)
             except OstiaryError as error:
                 delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
                 if delay is None:
@@ -205,10 +204,13 @@ class FramedTransport:
 
     def _renew(self, channel: Channel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
-        with self._renewing:
+        acquire(self._renewing, deadline)
+        try:
             if channel.logins == logins:
                 self._login(channel, deadline)
                 channel.logins += 1
+        finally:
+            self._renewing.release()
 
     def _open_pool(self) -> ChannelPool:
         if self._pool is None:

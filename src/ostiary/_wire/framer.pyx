@@ -77,6 +77,8 @@ cdef class Framer:
             while buffer.len - at >= HEADER:
                 size = read_u32(base + at)
                 if size > self.max_frame:
+                    # Kept, so that a feed after this one cannot start afresh in mid-frame.
+                    self._hold(base + at, HEADER)
                     raise too_long(size, self.max_frame)
                 if buffer.len - at - HEADER < size:
                     break

@@ -42,7 +42,10 @@ class Reply(msgspec.Struct, Generic[_T], gc=False):
 def refused(body):
     """Turn an error member into an `APIError`; for peers that have no errors of their own."""
     if isinstance(body, dict):
-        return APIError(str(body.get("message") or "the peer refused"), code=str(body.get("code")))
+        code = body.get("code")
+        return APIError(
+            str(body.get("message") or "the peer refused"), code=None if code is None else str(code)
+        )
     return APIError(str(body))
 
 
@@ -188,7 +191,7 @@ cdef class Method:
             reply = self._decode(envelope)
         except ValidationError as error:
             # Well-formed JSON of another shape. msgspec names the place and the types.
-            problem = str(error)
+            problem = _shape(str(error))
             readable = True
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:
             problem = type(error).__name__
@@ -203,7 +206,7 @@ cdef class Method:
                 f"the reply to {self.name} cannot be read ({problem}); the connection is closed",
                 sent=True,
             )
-        if <int64_t>reply.id != id:
+        if reply.id != id:      # as objects: a second id may be of any size
             raise ProtocolError("a reply carries two ids; the connection is closed", sent=True)
         if reply.error is not None:
             raise self._fail(reply.error)
@@ -212,6 +215,14 @@ cdef class Method:
                 f"the reply to {self.name} has neither result nor error", sent=True
             )
         return reply.result
+
+
+def _shape(str text not None):
+    """Keep of msgspec's text only what names types and places, never what was received."""
+    if text.startswith(("Expected `", "Object missing required field ")):
+        return text
+    _, mark, place = text.rpartition(" - at ")
+    return f"unexpected value at {place}" if mark else "unexpected value"
 
 
 class UnexpectedShape(ProtocolError):

@@ -167,7 +167,10 @@ class AsyncVaultClient:
         return self
 
     def _open(self) -> None:
-        self._transport.open(self._settings.address, self._give_back)
+        self._transport.open(self._settings.address)
+        # unasync: skip
+        self._transport.on_orphan = self._give_back
+        # unasync: end
         _open_clients.add(self)
 
     def _shut(self) -> None:
@@ -393,15 +396,21 @@ class AsyncVaultClient:
                 if not isinstance(result, OstiaryError):
                     self._leases.forget(lease_id)
 
-    def _give_back(self, result: object) -> None:
-        # A grant whose caller was cancelled or timed out before it arrived.
+    # unasync: skip
+    def _give_back(self, channel: AsyncChannel, result: object) -> None:
+        """Release a grant whose caller was cancelled or timed out before it arrived."""
         if isinstance(result, Granted):
             lease_id: object = result.lease_id
         else:
             lease_id = cast("dict[str, Any]", result).get("lease_id")
-        if isinstance(lease_id, str):
-            self._transport.send_only(self._routes.release, [self._routes.release_params(lease_id)])
+        if isinstance(lease_id, str) and not channel.closed:
+            channel.post(
+                self._routes.release,
+                self._routes.release_params(lease_id),
+                time.monotonic() + _RELEASE_SECONDS,
+            )
 
+    # unasync: end
     # --- listing and using
 
     async def list(self, *, timeout: float | None = None) -> builtins.list[Credential]:

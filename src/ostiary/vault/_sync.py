@@ -167,7 +167,7 @@ class VaultClient:
         return self
 
     def _open(self) -> None:
-        self._transport.open(self._settings.address, self._give_back)
+        self._transport.open(self._settings.address)
         _open_clients.add(self)
 
     def _shut(self) -> None:
@@ -386,15 +386,6 @@ class VaultClient:
             for lease_id, result in zip(some, results, strict=True):
                 if not isinstance(result, OstiaryError):
                     self._leases.forget(lease_id)
-
-    def _give_back(self, result: object) -> None:
-        # A grant whose caller was cancelled or timed out before it arrived.
-        if isinstance(result, Granted):
-            lease_id: object = result.lease_id
-        else:
-            lease_id = cast("dict[str, Any]", result).get("lease_id")
-        if isinstance(lease_id, str):
-            self._transport.send_only(self._routes.release, [self._routes.release_params(lease_id)])
 
     # --- listing and using
 
