@@ -279,16 +279,30 @@ def _shown(row: Row) -> Entry:
     return Entry(
         id=number,
         timestamp=iso(wall),
-        event_type=event,
-        agent_name=agent,
-        action=action,
-        resource=resource,
-        policy_name=policy,
+        event_type=str(event),
+        agent_name=str(agent),
+        action=str(action),
+        resource=str(resource),
+        policy_name=str(policy),
         allowed=bool(allowed),
         result="allowed" if allowed else "denied",
-        reason=reason,
-        metadata=msgspec.json.decode(metadata) if metadata else {},
-        hmac=mac.hex(),
-        entry_hash=mac.hex(),
-        prev_hash=prev.hex(),
+        reason=str(reason),
+        metadata=_metadata(metadata),
+        hmac=_hex(mac),
+        entry_hash=_hex(mac),
+        prev_hash=_hex(prev),
     )
+
+
+# An entry that was tampered with is still shown; `verify` is what says that it was.
+
+
+def _metadata(text: object) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(str(text or "{}"), type=dict[str, Any])
+    except msgspec.DecodeError:
+        return {}
+
+
+def _hex(mac: object) -> str:
+    return mac.hex() if isinstance(mac, bytes) else ""

@@ -145,6 +145,10 @@ def _allowed(target: Target, allow: frozenset[str]) -> bool:
 
 
 def _addresses(target: Target, allow: frozenset[str]) -> list[tuple[int, str]]:
+    allowed = _allowed(target, allow)
+    name = target.host.rstrip(".").lower()
+    if not allowed and (name == "localhost" or name.endswith(".localhost")):
+        raise ssrf(target.host)  # by name too: not every resolver knows all its spellings
     try:
         found = socket.getaddrinfo(
             target.host, target.port, type=socket.SOCK_STREAM, proto=socket.IPPROTO_TCP
@@ -156,7 +160,7 @@ def _addresses(target: Target, allow: frozenset[str]) -> list[tuple[int, str]]:
         text = str(where[0])
         address = ipaddress.ip_address(text)
         # One private address among public ones is a trick, not a spare.
-        if not _allowed(target, allow) and not is_public(address):
+        if not allowed and not is_public(address):
             raise ssrf(target.host)
         addresses.append((family, text))
     return addresses

@@ -8,6 +8,7 @@ run. Everything that changes something is in the audit log before the caller is 
 from __future__ import annotations
 
 import logging
+import sqlite3
 from collections.abc import Callable, Mapping
 from typing import Final, final
 
@@ -16,7 +17,7 @@ from nacl.exceptions import CryptoError
 
 from . import audit, faults, outbound, seal
 from .audit import Audit, Event
-from .faults import DevserverError
+from .faults import DevserverError, Refusal
 from .home import Home
 from .leases import Lease, Leases
 from .operations import prepare
@@ -83,13 +84,16 @@ class Vault:
 
     def _load(self) -> None:
         store = self.store
-        self.credentials = {c.path: c for c in store.credentials()}
-        self.agents = {a.name: a for a in store.agents()}
-        self.book = Book(store.policies())
         self.leases = Leases()
         self.registry = Registry()
-        for agent in self.agents.values():
-            self.registry.put(agent.name, agent.public_key)
+        try:
+            self.credentials = {c.path: c for c in store.credentials()}
+            self.agents = {a.name: a for a in store.agents()}
+            self.book = Book(store.policies())
+            for agent in self.agents.values():
+                self.registry.put(agent.name, agent.public_key)
+        except (msgspec.DecodeError, sqlite3.DatabaseError, Refusal, TypeError, ValueError):
+            raise DevserverError(f"{store.path} is damaged; restore it from a backup") from None
         self.sessions: dict[str, Peer] = {}
         self._failures = Failures(self.options.auth_failures_per_minute)
         self._buckets: dict[str, Bucket] = {}
@@ -109,16 +113,15 @@ class Vault:
                 raise DevserverError(f"{store.path} has lost its key record; restore a backup")
             keyring, wrapping = seal.create(self.home, self.options.passphrase)
             store.set_wrapping(wrapping)
-            self._open(keyring)
-            self.record(Event("vault.init", "init"))
+            self._open(keyring, Event("vault.init", "init"))
         elif wrapping.kdf == "argon2id" and self.options.passphrase is None:
             _log.info("the vault is sealed with a passphrase and starts locked")
         else:
             self._open(seal.unwrap(self.home, wrapping, self.options.passphrase))
         self.wrapping = wrapping
 
-    def _open(self, keyring: seal.Keyring) -> None:
-        """Begin to serve with the keys of this vault."""
+    def _open(self, keyring: seal.Keyring, *events: Event) -> None:
+        """Begin to serve with the keys of this vault, and to record."""
         self.keyring = keyring
         if self._audit is not None:
             return
@@ -127,6 +130,8 @@ class Vault:
         if problem is not None:
             _log.warning("the audit log was tampered with: %s", problem)
         self._audit = audit.resume(self.store.connection, keyring.audit_key, head)
+        for event in events:
+            self.record(event)
         self.record(Event("vault.start", "start", reason=problem or ""))
 
     def unlock(self, keyring: seal.Keyring) -> None:
