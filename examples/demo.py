@@ -230,7 +230,9 @@ def report(console: Console, admin: AdminClient, meter: Meter, agents: int, elap
     returned = status.leases_granted - status.leases - ended
     even = meter.granted == meter.released == status.leases_granted == returned
 
-    table = Table(show_header=False, title=f"{agents} agents, each with its own key, for {elapsed:.1f} s")
+    table = Table(
+        show_header=False, title=f"{agents} agents, each with its own key, for {elapsed:.1f} s"
+    )
     table.add_column()
     table.add_column(justify="right")
     table.add_row("calls", f"{calls:,}")

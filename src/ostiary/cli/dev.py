@@ -83,16 +83,18 @@ def dev(
             raise typer.BadParameter(
                 "choose one of --passphrase, --passphrase-stdin and --master-key"
             )
+        directory = home_directory(home)
         secret: Secret | None = None
         if passphrase:
-            secret = read_passphrase("Passphrase of the vault")
+            made = (directory / "vault.db").exists()
+            secret = read_passphrase("Passphrase of the vault", new=not made)
         elif passphrase_stdin:
             secret = read_passphrase_line()
         from ..devserver import Options, serve
 
         ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
         options = Options(
-            home=home_directory(home),
+            home=directory,
             ports=ports,
             demo=demo,
             passphrase=secret,
@@ -129,7 +131,7 @@ def _announce(screen: Screen, server: VaultServer) -> None:
     )
     rows: list[tuple[str, str, str]] = [("Unix socket", str(server.socket_path), "yours alone")]
     rows += [("TCP", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp]
-    screen.table(("endpoint", "address", "reached by"), rows, empty="")
+    screen.table(("endpoint", "address", "reached by"), rows, empty="", firm=("address",))
     facts: dict[str, object] = {
         "home": server.home,
         "holds": f"{counted(len(server.vault.credentials), 'credential')}, "

@@ -30,6 +30,7 @@ _COMPILED: Final = (
 )
 # No such moment can be now: a machine without a battery for its clock starts in the past.
 _BUILT: Final = 1767225600.0  # 2026-01-01
+_WIDTH: Final = 14  # of the longest name of a check
 _STYLES: Final = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
 
@@ -72,11 +73,13 @@ def _guarded(title: str, group: Iterator[Finding]) -> Iterator[Finding]:
 def _print(screen: Screen, finding: Finding) -> None:
     line = Text("  ")
     line.append(f"{finding.status:<5}", _STYLES[finding.status])
-    line.append(f"{finding.check}: {plain(finding.found)}")
+    line.append(f"{finding.check:<{_WIDTH}} {plain(finding.found)}")
     screen.out.print(line, soft_wrap=not screen.out.is_terminal)
     if finding.next is not None:
-        advice = Text("       next: ", "bold").append(plain(finding.next), "not bold")
-        screen.out.print(advice, soft_wrap=not screen.out.is_terminal)
+        screen.out.print(
+            Text(f"       {'':<{_WIDTH}} next: ").append(plain(finding.next), "bold"),
+            soft_wrap=not screen.out.is_terminal,
+        )
 
 
 def _summary(failed: int, warned: int) -> Text:

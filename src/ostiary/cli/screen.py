@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import compress
 from typing import Final, cast
 
 import msgspec
@@ -55,7 +56,14 @@ _NEXT: Final[tuple[tuple[type[OstiaryError], str], ...]] = (
     (LockedError, "run `ostiary vault unlock`"),
 )
 
-_UNITS: Final = ((86400.0, "day"), (3600.0, "hour"), (60.0, "minute"))
+# What the administrator runs instead of what the server advises an agent.
+_NEXT_BY_CODE: Final[Mapping[str, str]] = {
+    "CREDENTIAL_NOT_FOUND": "`ostiary vault ls` shows what there is",
+    "LEASE_EXPIRED": "`ostiary vault lease ls` shows what is lent out now",
+}
+
+_UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
+_NOTHING: Final = "-"
 
 
 def plain(value: object) -> str:
@@ -72,19 +80,19 @@ def counted(count: int, thing: str) -> str:
 
 
 def ago(moment: datetime | None, *, now: float | None = None) -> str:
-    """Return a moment as people say it: `3 minutes ago`, `in 2 hours`, or the date."""
+    """Return a moment as people say it: `3 min ago`, `in 2 h`, or the date."""
     if moment is None:
-        return "-"
+        return _NOTHING
     seconds = moment.timestamp() - (time.time() if now is None else now)
     size = abs(seconds)
     if size < 1.0:
         return "now"
     if size >= 30 * 86400.0:
         return moment.astimezone().strftime("%Y-%m-%d")
-    unit, name = next(((u, n) for u, n in _UNITS if size >= u), (1.0, "second"))
+    unit, name = next(((u, n) for u, n in _UNITS if size >= u), (1.0, "s"))
     # Down, so that what is still allowed is never overstated.
     count = int(size // unit)
-    spoken = counted(count, name)
+    spoken = f"{count} {name}"
     return f"in {spoken}" if seconds > 0 else f"{spoken} ago"
 
 
@@ -108,9 +116,14 @@ class Screen:
         rows: Iterable[Sequence[object]],
         *,
         empty: str,
-        right: Sequence[str] = (),
+        firm: Collection[str] = (),
+        right: Collection[str] = (),
     ) -> None:
-        """Print rows under a heading, or `empty` on stderr when there are none."""
+        """Print rows under a heading, or `empty` on stderr when there are none.
+
+        `firm` columns are not folded while the others can be. On a terminal a column with
+        nothing in it is left out; a pipe always gets them all, for the next program.
+        """
         listed = [[_cell(value) for value in row] for row in rows]
         if not listed:
             self.note(empty)
@@ -118,16 +131,23 @@ class Screen:
         if not self.out.is_terminal:
             _write_columns([[Text(name) for name in columns], *listed])
             return
-        grid = Table(box=box.SIMPLE_HEAD, header_style="bold", pad_edge=False)
-        for name in columns:
+        grid = Table(
+            box=box.SIMPLE_HEAD,
+            header_style="bold",
+            pad_edge=False,
+            padding=(0, 1, 0, 0),
+        )
+        shown = [any(row[at].plain != _NOTHING for row in listed) for at in range(len(columns))]
+        for name in compress(columns, shown):
             grid.add_column(
                 Text(name),
                 # Folded and never cut: what is printed here is copied into other commands.
                 overflow="fold",
+                no_wrap=name in firm,
                 justify="right" if name in right else "left",
             )
         for row in listed:
-            grid.add_row(*row)
+            grid.add_row(*compress(row, shown))
         self.out.print(grid)
 
     def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
@@ -153,7 +173,12 @@ class Screen:
     def refuse(self, error: OstiaryError) -> int:
         """Say what happened and what to do next; return the exit code."""
         advice = _advice(error)
-        self._labelled("error", "bold red", error.message or type(error).__name__)
+        message = error.message or type(error).__name__
+        if advice:
+            # The message of an error that is raised to a program carries its advice along.
+            ours = isinstance(error, tuple(kind for kind, _ in _NEXT))
+            message = message.partition("; ")[0] if ours else message.removesuffix(f"; {advice}")
+        self._labelled("error", "bold red", message)
         if advice:
             self._labelled("next", "bold", advice)
         if self.json:
@@ -163,7 +188,7 @@ class Screen:
                     "error": {
                         "type": type(error).__name__,
                         "code": code if isinstance(code, str) else None,
-                        "message": error.message,
+                        "message": message,
                         "next": advice,
                     }
                 }
@@ -195,7 +220,7 @@ def _cell(value: object) -> Text:
     if isinstance(value, Text):
         return value
     if value is None or value == "":
-        return Text("-", style="dim")
+        return Text(_NOTHING, style="dim")
     if isinstance(value, bool):
         return Text("yes" if value else "no")
     if isinstance(value, datetime):
@@ -209,5 +234,8 @@ def _advice(error: OstiaryError) -> str | None:
     for kind, text in _NEXT:
         if isinstance(error, kind):
             return text
+    code = getattr(error, "code", None)
+    if isinstance(code, str) and code in _NEXT_BY_CODE:
+        return _NEXT_BY_CODE[code]
     advice = getattr(error, "suggestion", None)
     return advice if isinstance(advice, str) else None

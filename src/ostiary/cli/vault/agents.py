@@ -5,6 +5,7 @@ A key made here is written once, 0600, and never over another. Neighbour: `ostia
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -76,9 +77,14 @@ def add(
         if public_key is None:
             from ...vault import keys
 
+            file = Path(on.admin.status().home) / "keys" / f"{name}.key{'.enc' if encrypt else ''}"
+            if os.path.lexists(file):
+                raise InvalidArgumentError(
+                    f"{file} exists already, and no key is overwritten; move it away, or "
+                    "give the agent another name"
+                )
             passphrase = read_passphrase(f"Passphrase for {name}", new=True) if encrypt else None
             key = keys.generate()
-            file = Path(on.admin.status().home) / "keys" / f"{name}.key{'.enc' if encrypt else ''}"
             written = keys.save(key, file, passphrase=passphrase)
             public_key = key.public_key_hex
         elif encrypt:
@@ -121,9 +127,15 @@ def ls(home: Home = None, socket: Socket = None, json: Json = False) -> None:
         on.screen.table(
             ("agent", "public key", "description", "registered"),
             (
-                (agent.name, agent.public_key, agent.description, read_time(agent.created_at))
+                (
+                    agent.name,
+                    f"{agent.public_key[:16]}…",
+                    agent.description,
+                    read_time(agent.created_at),
+                )
                 for agent in found
             ),
+            firm=("public key", "registered"),
             empty="no agent is registered; add one with `ostiary vault agent add NAME`",
         )
 

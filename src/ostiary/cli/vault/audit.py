@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.text import Text
@@ -11,8 +11,11 @@ from rich.text import Text
 from ...errors import InvalidArgumentError
 from ...vault.models import read_time
 from ..completion import agent_names, credential_paths
-from ..screen import EXIT_FAILED
+from ..screen import EXIT_FAILED, plain
 from ..session import Home, Json, Session, Socket, session
+
+if TYPE_CHECKING:
+    from ...devserver.admin import Entry
 
 __all__ = ["audit"]
 
@@ -83,19 +86,19 @@ def audit(
             on.screen.document({"entries": found})
             return
         on.screen.table(
-            ("#", "when", "agent", "event", "resource", "result", "reason"),
+            ("#", "when", "who", "event", "about", "outcome"),
             (
                 (
                     entry.id,
                     _when(read_time(entry.timestamp)),
-                    entry.agent_name,
+                    entry.agent_name or "the owner",
                     entry.event_type,
-                    entry.resource,
-                    Text("allowed") if entry.allowed else Text("denied", "red"),
-                    entry.reason,
+                    entry.resource or entry.policy_name,
+                    _outcome(entry),
                 )
                 for entry in found
             ),
+            firm=("#", "when", "event"),
             empty="no entry matches",
             right=("#",),
         )
@@ -130,4 +133,16 @@ def _moment(text: str | None) -> float | None:
 
 
 def _when(moment: datetime | None) -> str | None:
-    return None if moment is None else moment.astimezone().strftime("%m-%d %H:%M:%S")
+    if moment is None:
+        return None
+    here = moment.astimezone()
+    today = here.date() == datetime.now().astimezone().date()
+    return here.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M")
+
+
+def _outcome(entry: Entry) -> Text:
+    word = Text("allowed") if entry.allowed else Text("denied", "red")
+    # Nobody but the owner is left out of the column "who".
+    if not entry.reason or (entry.reason == "by the owner" and not entry.agent_name):
+        return word
+    return word.append(f", {plain(entry.reason)}", "not red")

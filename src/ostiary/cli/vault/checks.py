@@ -48,7 +48,7 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
 
 
 def _directories(home: Path) -> Iterator[Finding]:
-    for name, path in (("home directory", home), ("key directory", home / "keys")):
+    for name, path in (("home", home), ("keys", home / "keys")):
         try:
             found = path.stat()
         except FileNotFoundError:
@@ -224,7 +224,7 @@ def _status(status: Status) -> Iterator[Finding]:
     else:
         yield ok(
             "vault",
-            f"open: {counted(status.credentials, 'credential')}, {counted(status.agents, 'agent')}",
+            f"open, {counted(status.credentials, 'credential')}, {counted(status.agents, 'agent')}",
         )
 
 
@@ -264,7 +264,7 @@ def _answers(host: str, port: int) -> bool:
 def _audit(admin: AdminClient) -> Finding:
     verdict = admin.audit_verify()
     if verdict.valid:
-        return ok("audit log", f"whole: {verdict.entries} entries")
+        return ok("audit log", f"whole, {verdict.entries} entries")
     where = "" if verdict.break_at_entry is None else f" at entry {verdict.break_at_entry}"
     return fail(
         "audit log",

@@ -91,7 +91,8 @@ def put(
     the byte, as everything is with `--file -`.
     """
     with session(home, socket, json) as on:
-        value = read_value(f"Secret for {path}", file)
+        on.admin.status()  # nobody is asked for a secret that has nowhere to go
+        value = read_value(f"Secret for {plain(path)}", file)
         entry = on.admin.put(
             path,
             value,
@@ -156,6 +157,7 @@ def ls(
                 )
                 for entry in found
             ),
+            firm=("type", "changed"),
             empty="no credential matches"
             if narrowed
             else "the vault is empty; store a secret with `ostiary vault put PATH`",
@@ -191,7 +193,8 @@ def rotate(
 ) -> None:
     """Replace a secret and end every lease on the old one; the secret is read as by put."""
     with session(home, socket, json) as on:
-        value = read_value(f"New secret for {path}", file)
+        on.admin.status()  # as above
+        value = read_value(f"New secret for {plain(path)}", file)
         entry = on.admin.rotate(path, value)
         if json:
             on.screen.document(entry)

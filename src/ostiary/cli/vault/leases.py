@@ -35,6 +35,7 @@ def ls(home: Home = None, socket: Socket = None, json: Json = False) -> None:
                 )
                 for lease in found
             ),
+            firm=("lease", "granted", "ends"),
             empty="nothing is lent out",
         )
 

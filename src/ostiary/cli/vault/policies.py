@@ -114,6 +114,7 @@ def ls(home: Home = None, socket: Socket = None, json: Json = False) -> None:
             ),
             empty="there is no policy, so every agent is denied; add one with "
             "`ostiary vault policy add`",
+            firm=("policy", "max ttl"),
             right=("max ttl",),
         )
 
@@ -187,7 +188,7 @@ def _conditions(pairs: Iterable[str]) -> dict[str, object]:
 
 def _shown(conditions: Mapping[str, object]) -> str:
     given = {name: value for name, value in conditions.items() if value is not None}
-    return "; ".join(f"{name}={_value(value)}" for name, value in given.items())
+    return " ".join(f"{name}={_value(value)}" for name, value in given.items())
 
 
 def _value(value: object) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import typer
 
 from ...vault.models import read_time
@@ -52,10 +54,16 @@ def lock(home: Home = None, socket: Socket = None, json: Json = False) -> None:
 
 
 def unlock(home: Home = None, socket: Socket = None, json: Json = False) -> None:
-    """Unlock the vault with its passphrase, read from a hidden prompt or from stdin."""
+    """Unlock the vault, with its passphrase from a hidden prompt or from stdin.
+
+    A vault sealed by its master.key file needs none.
+    """
     with session(home, socket, json) as on:
-        on.admin.unlock(read_passphrase("Passphrase"))
+        now = on.admin.status()
+        by_file = (Path(now.home) / "master.key").exists()
+        if now.locked:
+            on.admin.unlock(None if by_file else read_passphrase("Passphrase of the vault"))
         if json:
             on.screen.document({"locked": False})
         else:
-            on.screen.note("unlocked")
+            on.screen.note("unlocked" if now.locked else "the vault is open already")
