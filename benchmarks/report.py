@@ -84,15 +84,17 @@ def columns(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
     return lines
 
 
-def _floor(results: Mapping[str, Result], group: str, result: Result) -> Result | None:
-    """Return the floor a case is held beside: the first floor of its own sub-group."""
+def _floor(results: Mapping[str, Result], result: Result) -> Result | None:
+    """Return the lowest floor of the sub-group that a case belongs to."""
     prefix = result.case.name.rpartition(".")[0]
-    for other in results.values():
-        case = other.case
-        same = case.name.rpartition(".")[0] == prefix
-        if case.role == "floor" and case.group == group and same and other.samples:
-            return other
-    return None
+    floors = [
+        other
+        for other in results.values()
+        if other.case.role == "floor"
+        and other.samples
+        and other.case.name.rpartition(".")[0] == prefix
+    ]
+    return min(floors, key=lambda other: other.value, default=None)
 
 
 def table(results: Mapping[str, Result]) -> str:
@@ -112,7 +114,7 @@ def table(results: Mapping[str, Result]) -> str:
                     (mark, case.label, "-", "", "", result.unavailable.splitlines()[0][:60])
                 )
                 continue
-            floor = _floor(results, group, result)
+            floor = _floor(results, result)
             # Times over bare Python and memory are sums, not multiples of a floor.
             ratio = "" if floor is None or group == "P12" else number(result.value / floor.value)
             wall = "" if result.wall is None else number(result.wall)
