@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeVar
 
@@ -40,6 +41,11 @@ IDLE_EXPIRY: Final = 30.0  # how long one is kept
 # sun_path holds 108 bytes on Linux and 104 on macOS, the closing NUL included.
 _MAX_UNIX_PATH: Final = 103 if os.uname().sysname == "Darwin" else 107
 
+# What a host may be, so that `str(address)` reads back: a v6 literal with its zone, or any
+# printable name without the marks that separate the parts of an address.
+_V6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.~-]+)?")
+_NOT_IN_HOST: Final = re.compile(r"[\s:/@\[\]\\?#]")
+
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """Every size a peer can choose, in bytes unless the name says otherwise."""
@@ -55,9 +61,11 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         for name in self.__struct_fields__:
-            value = getattr(self, name)
-            if not 0 < value <= 0xFFFFFFFF:
-                raise InvalidArgumentError(f"limit {name}={value} is not between 1 and 2**32-1")
+            value: object = getattr(self, name)
+            if type(value) is not int or not 0 < value <= 0xFFFFFFFF:
+                raise InvalidArgumentError(
+                    f"limit {name}={value!r} is not a whole number between 1 and 2**32-1"
+                )
 
 
 class UnixAddress(msgspec.Struct, frozen=True):
@@ -98,7 +106,10 @@ def parse_address(value: AddressLike, *, default_port: int | None = None) -> Add
     if isinstance(value, (UnixAddress, TcpAddress)):
         return value
     if isinstance(value, os.PathLike):
-        return _unix(os.fspath(value))
+        path = os.fspath(value)
+        if not isinstance(path, str):
+            raise InvalidArgumentError("the socket path is of bytes; give it as text")
+        return _unix(path)
     if isinstance(value, str):
         return _parse_text(value, default_port)
     if isinstance(value, Mapping):
@@ -118,6 +129,8 @@ def parse_address(value: AddressLike, *, default_port: int | None = None) -> Add
 
 
 def _parse_text(text: str, default_port: int | None) -> Address:
+    if text.startswith(("/", ".", "~")):
+        return _unix(text)
     scheme, mark, rest = text.partition("://")
     if mark:
         if scheme == "unix":
@@ -127,12 +140,13 @@ def _parse_text(text: str, default_port: int | None) -> Address:
                 f"address scheme {scheme!r} is not known here; use unix://, tcp:// or tls://"
             )
         return _parse_host(rest, default_port, tls=scheme == "tls")
-    if text.startswith(("/", ".", "~")):
-        return _unix(text)
     return _parse_host(text, default_port, tls=False)
 
 
 def _parse_host(text: str, default_port: int | None, *, tls: bool) -> TcpAddress:
+    if "@" in text:
+        # Not repeated: what stands before the mark may be a password.
+        raise InvalidArgumentError("an address holds no user and no password; give host:port")
     if text.startswith("["):
         host, closed, after = text[1:].partition("]")
         if not closed or (after and not after.startswith(":")):
@@ -142,17 +156,22 @@ def _parse_host(text: str, default_port: int | None, *, tls: bool) -> TcpAddress
         host, port = text, ""
     else:
         host, _, port = text.partition(":")
-    if "/" in host or "/" in port or "@" in host:
+    if "/" in port:
         raise InvalidArgumentError(f"address {text!r} is not host:port")
     return _tcp(host, port or None, default_port, tls=tls)
 
 
 def _tcp(host: object, port: object, default_port: int | None, *, tls: bool) -> TcpAddress:
-    if not isinstance(host, str) or not host or not host.isprintable() or " " in host:
+    if (
+        not isinstance(host, str)
+        or not host.isprintable()
+        or not (_V6.fullmatch(host) if ":" in host else host and not _NOT_IN_HOST.search(host))
+    ):
         raise InvalidArgumentError(f"address host {host!r} is not a host name or IP address")
     if port is None:
         port = default_port
-    if isinstance(port, str) and port.isascii() and port.isdigit():
+    # Six digits at most: int() refuses thousands of them with an error of its own.
+    if isinstance(port, str) and len(port) < 7 and port.isascii() and port.isdigit():
         port = int(port)
     if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 65536:
         raise InvalidArgumentError(f"address port {port!r} is not between 1 and 65535")
@@ -162,9 +181,17 @@ def _tcp(host: object, port: object, default_port: int | None, *, tls: bool) -> 
 def _unix(path: str) -> UnixAddress:
     if not path or "\0" in path:
         raise InvalidArgumentError("the socket path is empty or holds a NUL")
-    # expanduser leaves `~` alone when it knows no home; abspath would then invent a path.
-    absolute = os.path.abspath(os.path.expanduser(path))
-    size = len(os.fsencode(absolute))
+    expanded = os.path.expanduser(path)
+    if expanded.startswith("~"):
+        # expanduser leaves it when it knows no home; abspath would then invent a path.
+        raise InvalidArgumentError(f"the socket path {path!r} names a home that does not exist")
+    try:
+        absolute = os.path.abspath(expanded)
+        size = len(os.fsencode(absolute))
+    except (OSError, ValueError):
+        raise InvalidArgumentError(
+            f"the socket path {path!r} cannot be made absolute, or is no path of this system"
+        ) from None
     if size > _MAX_UNIX_PATH:
         raise InvalidArgumentError(
             f"the socket path has {size} bytes and the system allows {_MAX_UNIX_PATH}; "
@@ -190,12 +217,16 @@ def setting(
         return explicit
     source = os.environ if environ is None else environ
     for name in names:
-        if text := source.get(name):
+        if source.get(name):
             try:
-                return read(text)
-            except ValueError as error:
-                reason = error.message if isinstance(error, InvalidArgumentError) else "unreadable"
-            raise InvalidArgumentError(f"environment variable {name}: {reason}")
+                # Not by way of a local: a traceback records those.
+                return read(source[name])
+            except ValueError:
+                pass  # raised below, outside the handler: this error may quote the content
+            del source, environ  # nor the whole environment in a recorded frame
+            raise InvalidArgumentError(
+                f"environment variable {name} has a value that does not fit; correct or unset it"
+            )
     return default
 
 
@@ -205,7 +236,7 @@ def timeout_seconds(value: float | str | None) -> float:
         return math.inf
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         seconds = math.nan
     if not seconds > 0:
         raise InvalidArgumentError(f"timeout {value!r} is not a positive number of seconds")

@@ -67,6 +67,7 @@ __all__ = [
     "TransportError",
     "UnavailableError",
     "UnprocessableError",
+    "adopt",
     "error_for_status",
 ]
 

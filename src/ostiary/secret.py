@@ -8,6 +8,7 @@ Python can neither hide nor wipe.
 from __future__ import annotations
 
 import hmac
+import re
 from typing import Any, NoReturn, SupportsIndex, final
 
 from .errors import InvalidArgumentError, SecretExposureError
@@ -15,6 +16,7 @@ from .errors import InvalidArgumentError, SecretExposureError
 __all__ = ["Secret"]
 
 _MASK = "**********"
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @final
@@ -34,9 +36,19 @@ class Secret:
         if isinstance(value, Secret):
             self._buffer = bytearray(value._open())
         elif isinstance(value, str):
-            self._buffer = bytearray(value, "utf-8")
-        else:
+            # Tested first: UnicodeEncodeError carries the whole text.
+            if value.isascii() or not _SURROGATE.search(value):
+                self._buffer = bytearray(value, "utf-8")
+                return
+            del value  # nor may it stand in the locals that a traceback records
+            raise InvalidArgumentError(
+                "the secret holds lone surrogates, which no UTF-8 can; give its bytes"
+            )
+        elif isinstance(value, (bytes, bytearray, memoryview)):
             self._buffer = bytearray(value)
+        else:
+            # bytearray(5) would be five zeros.
+            raise InvalidArgumentError(f"a secret is text or bytes, not {type(value).__name__}")
 
     def reveal(self) -> str:
         """Return the content as text.

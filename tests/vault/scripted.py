@@ -54,6 +54,7 @@ class ScriptedVault:
         self.seen: list[tuple[int, str, dict[str, Any]]] = []
         self.challenge: Any = CHALLENGE.hex()
         self.logins = 0
+        self.on_end: Callable[[int], None] = lambda number: None
         self.connections = 0
         self._open: list[socket.socket] = []
         self._listener = socket.socket(socket.AF_UNIX)
@@ -90,6 +91,12 @@ class ScriptedVault:
             threading.Thread(target=self._serve, args=(sock, self.connections), daemon=True).start()
 
     def _serve(self, sock: socket.socket, number: int) -> None:
+        try:
+            self._answer_all(sock, number)
+        finally:
+            self.on_end(number)
+
+    def _answer_all(self, sock: socket.socket, number: int) -> None:
         with sock:
             while True:
                 try:

@@ -17,13 +17,8 @@ from .._wire.rpc cimport Method, Outbox, envelope_id
 from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
 from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
-import errno as errors_by_name
-import os
-import socket
-
 from .._wire.framer import too_long
 from .._wire.rpc import UnexpectedShape
-from ..config import UnixAddress
 from ..errors import (
     ClientStateError,
     ConnectionLostError,
@@ -32,7 +27,8 @@ from ..errors import (
     ProtocolError,
     TransportError,
 )
-from .sockets import check_peer, forget_after_fork, new_socket, seconds_left, tune, unreachable
+from .aio_connect import reach, shake_hands
+from .sockets import check_peer, forget_after_fork, seconds_left, tune
 from .tls import engine_for
 
 Done = None     # for annotations; see the .pyi
@@ -441,7 +437,12 @@ cdef class AsyncChannel:
         return False
 
     def close(self):
-        if self._born == fork_count:
+        if self._born == fork_count and self._fd >= 0:
+            # Releases queued in this turn of the loop have not left yet.
+            try:
+                self._send_out()
+            except OstiaryError:
+                pass
             self._fail(ConnectionLostError("the connection was closed by this client"))
 
     def abandon(self):
@@ -463,11 +464,11 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     try:
         left = seconds_left(deadline)
         async with asyncio.timeout(None if left == INFINITY else left):
-            sock = await _reach(loop, address, deadline)
+            sock = await reach(loop, address, deadline)
             check_peer(sock, address, expected_uid)
             tune(sock, address)
             if tls is not None:
-                await _handshake(loop, sock, tls)
+                await shake_hands(loop, sock, tls)
     except BaseException as error:
         if sock is not None:
             sock.close()
@@ -493,102 +494,6 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     channel._fd = sock.fileno()
     loop.add_reader(channel._fd, channel._readable)
     return channel
-
-
-async def _reach(loop, address, double deadline):
-    """Return a connected non-blocking socket; ConnectError says why not."""
-    cdef double share
-    if isinstance(address, UnixAddress):
-        return await _reach_one(loop, address, socket.AF_UNIX, address.path)
-    problem = None
-    try:
-        found = await loop.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    except UnicodeError:
-        problem = socket.gaierror(socket.EAI_NONAME, "not a valid host name")
-    except socket.gaierror as error:
-        problem = error
-    if problem is not None:
-        raise unreachable(address, problem)
-    for position, (family, _, _, _, where) in enumerate(found):
-        last = position == len(found) - 1
-        # An address that never answers may take its share of the time, not all of it.
-        share = INFINITY if last else (deadline - now()) / (len(found) - position)
-        try:
-            async with _asyncio().timeout(None if share == INFINITY else share):
-                return await _reach_one(loop, address, family, where)
-        except (TransportError, TimeoutError):
-            if last:
-                raise
-
-
-async def _reach_one(loop, address, family, where):
-    problem = None
-    sock = None
-    try:
-        sock = new_socket(family)
-        pause = 0.001
-        while True:
-            code = sock.connect_ex(where)
-            if code == 0:
-                return sock
-            if code == errors_by_name.EINPROGRESS:
-                await _writable(loop, sock)
-                code = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
-                if code == 0:
-                    return sock
-            elif code == errors_by_name.EAGAIN:
-                # A Unix listener's queue is full; the kernel will not tell when it is not.
-                await async_sleep(pause)
-                pause = min(pause * 2, 0.05)
-                continue
-            elif code == errors_by_name.EINTR:
-                continue
-            problem = OSError(code, os.strerror(code))
-            break
-    except BaseException as error:
-        if sock is not None:
-            sock.close()
-        if not isinstance(error, OSError) or isinstance(error, (OstiaryError, TimeoutError)):
-            raise
-        problem = error     # EMFILE and its like
-        sock = None
-    if sock is not None:
-        sock.close()
-    raise unreachable(address, problem)
-
-
-async def _writable(loop, sock):
-    future = loop.create_future()
-
-    def ready():
-        if not future.done():
-            future.set_result(None)
-
-    loop.add_writer(sock.fileno(), ready)
-    try:
-        await future
-    finally:
-        loop.remove_writer(sock.fileno())
-
-
-async def _handshake(loop, sock, tls):
-    problem = 0
-    try:
-        records, done = tls.handshake(b"")
-        while True:
-            if records:
-                await loop.sock_sendall(sock, records)
-            if done:
-                return
-            data = await loop.sock_recv(sock, READ_BYTES)
-            if not data:
-                break
-            records, done = tls.handshake(data)
-    except OSError as error:
-        if isinstance(error, (OstiaryError, TimeoutError)):
-            raise
-        problem = error.errno or 0
-    raise lost("agreeing on TLS", problem, False)
 
 
 class AsyncChannelPool:

@@ -2,7 +2,7 @@ import socket
 from typing import Protocol
 
 from ..config import Address
-from ..errors import ConnectError
+from ..errors import ConnectError, ConnectionLostError
 
 class _Abandons(Protocol):
     def abandon(self) -> None: ...
@@ -18,6 +18,9 @@ def seconds_left(deadline: float) -> float:
 
 def unreachable(address: Address, error: OSError) -> ConnectError:
     """Make the `ConnectError` that says what was tried and what to look at."""
+
+def connection_lost(doing: str, error: int) -> ConnectionLostError:
+    """Make the error for a connection that ended before anything was asked over it."""
 
 def new_socket(family: int) -> socket.socket:
     """Return a non-blocking stream socket that no child program inherits."""

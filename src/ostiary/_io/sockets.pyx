@@ -63,6 +63,11 @@ cdef object lost(str doing, int error, bint sent):
     return ConnectionLostError(f"the connection ended while {doing}: {reason}", sent=sent)
 
 
+def connection_lost(doing, error):
+    """Make the error for a connection that ended before anything was asked over it."""
+    return lost(doing, error, False)
+
+
 cdef int hear_out(object sock, int fd) except -1:
     """Let the peer finish what was sent to it before the socket closes, half a second at most.
 

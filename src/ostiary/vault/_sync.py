@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
 from .._io.blocking import Channel, run_slow
@@ -20,6 +20,7 @@ from .._transport._sync import FramedTransport
 from ..config import AddressLike, Limits
 from ..errors import OstiaryError
 from ..secret import Secret
+from . import _values as values
 from . import keys
 from ._leases import LeaseLedger, clock, expiry, lifetime
 from ._routes import DIALECTS, Granted
@@ -93,6 +94,9 @@ class VaultClient:
         `max_retries` to 2. `ssl_context` turns TLS on for a TCP address. `expected_uid`
         refuses a Unix socket whose server runs as somebody else.
         """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        if passphrase is not None:
+            passphrase = Secret(passphrase)
         self._configure(
             VaultSettings.resolve(
                 agent_name,
@@ -135,6 +139,8 @@ class VaultClient:
         return self._settings.agent_name
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_transport"):  # its constructor refused
+            return f"<{type(self).__name__}, not configured>"
         state = "open" if self._transport.is_open else "closed"
         return f"<{type(self).__name__} {self.agent_name!r} at {self._settings.address}, {state}>"
 
@@ -241,7 +247,7 @@ class VaultClient:
         challenge = channel.call(
             routes.challenge, routes.challenge_params(self.agent_name), deadline
         )
-        data = _from_hex(challenge.challenge)
+        data = values.from_hex(challenge.challenge)
         if data is None or len(data) not in _CHALLENGE_BYTES:
             raise VaultProtocolError(
                 "the vault's challenge is not 16 to 1024 bytes in hex; nothing was signed",
@@ -271,7 +277,7 @@ class VaultClient:
         `VaultArgumentError` when the value is not UTF-8: use `retrieve_bytes` then.
         """
         granted = self._retrieve(path, ttl, timeout)
-        text = _text(granted, self._routes.encoding)
+        text = values.as_text(granted, self._routes.encoding)
         if text is None:
             raise VaultArgumentError(
                 f"the credential at {path!r} is not UTF-8 text; use retrieve_bytes()"
@@ -283,7 +289,7 @@ class VaultClient:
     ) -> bytes:
         """Return a credential's value as the bytes that were stored; otherwise as `retrieve`."""
         granted = self._retrieve(path, ttl, timeout)
-        return _value(granted, self._routes.encoding)
+        return values.as_bytes(granted, self._routes.encoding)
 
     def retrieve_raw(
         self, path: str, *, ttl: int | None = None, timeout: float | None = None
@@ -292,7 +298,7 @@ class VaultClient:
 
         Whichever of `ttl` and `expires_at` the vault left out is worked out from the other.
         """
-        params = self._routes.retrieve_params(_path(path), _ttl(ttl))
+        params = self._routes.retrieve_params(values.checked_path(path), values.checked_ttl(ttl))
         result = self._transport.call(self._routes.retrieve_raw, params, timeout)
         lease_id, given, ends = (result.get(name) for name in ("lease_id", "ttl", "expires_at"))
         if not isinstance(lease_id, str):
@@ -316,14 +322,14 @@ class VaultClient:
         """
         wanted = list(dict.fromkeys(paths))
         for path in wanted:
-            _path(path)
+            values.checked_path(path)
         routes = self._routes
-        values: dict[str, str] = {}
+        found: dict[str, str] = {}
         granted_ids: list[str] = []
         refusal: OstiaryError | None = None
         for start in range(0, len(wanted), _MANY):
             some = wanted[start : start + _MANY]
-            params = [routes.retrieve_params(path, _ttl(ttl)) for path in some]
+            params = [routes.retrieve_params(path, values.checked_ttl(ttl)) for path in some]
             results = self._transport.call_many(routes.retrieve, params, timeout)
             for path, result in zip(some, results, strict=True):
                 if isinstance(result, OstiaryError):
@@ -331,9 +337,9 @@ class VaultClient:
                     continue
                 self._leases.add(result.lease_id, lifetime(result.ttl, result.expires_at))
                 granted_ids.append(result.lease_id)
-                text = _text(result, routes.encoding)
+                text = values.as_text(result, routes.encoding)
                 if text is not None:
-                    values[path] = text
+                    found[path] = text
                 elif refusal is None:
                     refusal = VaultArgumentError(
                         f"the credential at {path!r} is not UTF-8 text; use retrieve_bytes()"
@@ -341,10 +347,10 @@ class VaultClient:
             if refusal is not None:
                 break
         if refusal is not None:
-            values.clear()
+            found.clear()
             self._release_many(granted_ids, timeout)
             raise refusal
-        return values
+        return found
 
     def lease(self, path: str, *, ttl: int | None = None, timeout: float | None = None) -> Lease:
         """Return a lease to enter: it retrieves on the way in and gives back on the way out.
@@ -354,10 +360,10 @@ class VaultClient:
             with client.lease("openai/api_key") as lease:
                 use(lease.value.reveal())
         """
-        return Lease(self, _path(path), _ttl(ttl), timeout)
+        return Lease(self, values.checked_path(path), values.checked_ttl(ttl), timeout)
 
     def _retrieve(self, path: str, ttl: int | None, timeout: float | None) -> Granted:
-        params = self._routes.retrieve_params(_path(path), _ttl(ttl))
+        params = self._routes.retrieve_params(values.checked_path(path), values.checked_ttl(ttl))
         granted = self._transport.call(self._routes.retrieve, params, timeout)
         self._leases.add(granted.lease_id, lifetime(granted.ttl, granted.expires_at))
         return granted
@@ -412,7 +418,9 @@ class VaultClient:
         routes = self._routes
         result = self._transport.call(
             routes.use(operation),
-            routes.use_params(_path(path), operation, None if params is None else dict(params)),
+            routes.use_params(
+                values.checked_path(path), operation, None if params is None else dict(params)
+            ),
             timeout,
         )
         return routes.use_result(result)
@@ -448,7 +456,7 @@ class VaultClient:
         params: dict[str, Any] = {"method": method, "url": url}
         if headers is not None:
             params["headers"] = dict(headers)
-        _fill(params, body=body, header_type=header_type, header_name=header_name)
+        values.fill(params, body=body, header_type=header_type, header_name=header_name)
         return HttpResponse.from_result(self.use(path, "http_request", params, timeout=timeout))
 
     def http_header(
@@ -461,7 +469,7 @@ class VaultClient:
     ) -> HttpHeader:
         """Return the header that carries the credential; `header_type` as in `http_request`."""
         params: dict[str, Any] = {}
-        _fill(params, header_type=header_type, header_name=header_name)
+        values.fill(params, header_type=header_type, header_name=header_name)
         return HttpHeader.from_result(self.use(path, "http_header", params, timeout=timeout))
 
     def sign(
@@ -537,7 +545,7 @@ class Lease:
         self.ttl = granted.ttl if granted.ttl is not None or seconds == math.inf else seconds
         self.expires_at = expiry(granted.ttl, granted.expires_at)
         self._ends = clock() + seconds
-        self._value = Secret(_value(granted, client._routes.encoding))  # pyright: ignore[reportPrivateUsage]
+        self._value = Secret(values.as_bytes(granted, client._routes.encoding))  # pyright: ignore[reportPrivateUsage]
         return self
 
     def release(self) -> None:
@@ -579,54 +587,6 @@ def _find_and_load(settings: VaultSettings) -> keys.AgentKey:
         passphrase=settings.passphrase,
     )
     return keys.load(path, passphrase=settings.passphrase)
-
-
-def _path(path: str) -> str:
-    if not isinstance(path, str) or not path:
-        raise VaultArgumentError("path must be a credential's name, such as 'openai/api_key'")
-    return path
-
-
-def _ttl(ttl: int | None) -> int | None:
-    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 0):
-        raise VaultArgumentError("ttl must be a whole number of seconds, at least 0")
-    return ttl
-
-
-def _fill(params: dict[str, Any], **given: str | None) -> None:
-    params.update((name, value) for name, value in given.items() if value is not None)
-
-
-def _from_hex(text: str) -> bytes | None:
-    try:
-        return bytes.fromhex(text)
-    except ValueError:
-        return None
-
-
-def _value(granted: Granted, encoding: str) -> bytes:
-    """Return the secret's bytes; the reply may name an encoding of its own."""
-    value = granted.value
-    encoding = granted.encoding or encoding
-    data: bytes | None = None
-    if isinstance(value, str):
-        if encoding == "hex":
-            data = _from_hex(value)
-        elif encoding in {"utf-8", "text"}:
-            data = value.encode("utf-8", "surrogatepass")
-    if data is None:
-        raise VaultProtocolError(
-            f"the vault's value is not {encoding} text; the lease is kept and given back by close",
-            sent=True,
-        )
-    return data
-
-
-def _text(granted: Granted, encoding: str) -> str | None:
-    try:
-        return _value(granted, encoding).decode("utf-8")
-    except UnicodeDecodeError:
-        return None
 
 
 def _log() -> Any:

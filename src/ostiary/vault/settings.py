@@ -6,7 +6,6 @@ No I/O: whether the socket or the key exists is found out by `connect`.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -21,6 +20,7 @@ __all__ = ["DEFAULT_PORT", "Dialect", "VaultSettings"]
 DEFAULT_PORT: Final = 7600
 _TIMEOUT: Final = 30.0
 _MAX_RETRIES: Final = 2
+_PASSPHRASE_VARIABLES: Final = ("OSTIARY_VAULT_PASSPHRASE", "SANCTUM_PASSPHRASE")
 _MAX_CONNECTIONS: Final = 8  # of a blocking client; an async one multiplexes one
 
 Dialect = Literal["flat", "dotted"]
@@ -57,38 +57,29 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
         dialect: str = "flat",
         expected_uid: int | None = None,
         limits: Limits | None = None,
-        environ: Mapping[str, str] | None = None,
     ) -> VaultSettings:
         """Fill in what was not given; raise `VaultArgumentError` for what cannot be meant."""
-        environ = os.environ if environ is None else environ
+        # Hidden first: a traceback records the locals of every frame that raises.
+        if passphrase is not None:
+            passphrase = Secret(passphrase)
         if not isinstance(agent_name, str) or not agent_name:
             raise VaultArgumentError("agent_name must be the agent's registered name")
         if dialect not in {"flat", "dotted"}:
             raise VaultArgumentError(f"dialect {dialect!r} is neither 'flat' nor 'dotted'")
+        if limits is not None and not isinstance(limits, Limits):
+            raise VaultArgumentError("limits must be an ostiary.config.Limits")
+        if expected_uid is not None:
+            _count("expected_uid", expected_uid, 0, least=0)
+        directory = os.path.expanduser(os.environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum")
         try:
-            directory = os.path.expanduser(environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum")
-            secret = setting(
-                None if passphrase is None else Secret(passphrase),
-                ("OSTIARY_VAULT_PASSPHRASE", "SANCTUM_PASSPHRASE"),
-                None,
-                read=Secret,
-                environ=environ,
-            )
-            key = os.fspath(key_path) if key_path else environ.get("OSTIARY_VAULT_KEY_PATH")
             return cls(
                 agent_name=agent_name,
-                address=_address(socket_path, host, port, directory, environ),
-                key_path=os.path.expanduser(key) if key else None,
+                address=_address(socket_path, host, port, directory),
+                key_path=_key_path(key_path),
                 key_directory=os.path.join(directory, "keys"),
-                passphrase=secret,
+                passphrase=setting(passphrase, _PASSPHRASE_VARIABLES, None, read=Secret),
                 timeout=timeout_seconds(
-                    setting(
-                        timeout,
-                        ("OSTIARY_VAULT_TIMEOUT",),
-                        _TIMEOUT,
-                        read=timeout_seconds,
-                        environ=environ,
-                    )
+                    setting(timeout, ("OSTIARY_VAULT_TIMEOUT",), _TIMEOUT, read=timeout_seconds)
                 ),
                 max_retries=_count("max_retries", max_retries, _MAX_RETRIES, least=0),
                 max_connections=_count("max_connections", max_connections, _MAX_CONNECTIONS),
@@ -122,7 +113,6 @@ def _address(
     host: str | None,
     port: int | None,
     directory: str,
-    environ: Mapping[str, str],
 ) -> Address:
     if socket_path is not None and host is not None:
         raise VaultArgumentError("give socket_path or host, not both")
@@ -131,12 +121,25 @@ def _address(
     if host is not None:
         return parse_address({"host": host, "port": port}, default_port=DEFAULT_PORT)
     if socket_path is not None:
-        text = os.fspath(socket_path)
+        text = os.fspath(socket_path) if isinstance(socket_path, (str, os.PathLike)) else None
+        if not isinstance(text, str) or not text:
+            raise VaultArgumentError("socket_path must be the path of the vault's socket")
         # A bare relative name is a path here, and not a host.
         return parse_address(text if "://" in text else "unix://" + text)
-    if named := environ.get("OSTIARY_VAULT_ADDRESS"):
+    if named := os.environ.get("OSTIARY_VAULT_ADDRESS"):
         return parse_address(named, default_port=DEFAULT_PORT)
     return parse_address("unix://" + os.path.join(directory, "vault.sock"))
+
+
+def _key_path(given: str | os.PathLike[str] | None) -> str | None:
+    if given is None:
+        given = os.environ.get("OSTIARY_VAULT_KEY_PATH") or None
+    if given is None:
+        return None
+    path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
+    if not isinstance(path, str) or not path:
+        raise VaultArgumentError("key_path must be the path of a key file")
+    return os.path.expanduser(path)
 
 
 def _count(name: str, value: int | None, default: int, *, least: int = 1) -> int:
