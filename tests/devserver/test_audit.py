@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -128,7 +129,7 @@ def busy(vault: RunningVault, connect: Connect) -> Iterator[RunningVault]:
         guest.retrieve("maps/token")
     with pytest.raises(Refused):
         connect().call("auth.verify", agent="demo", signature="00" * 64)
-    yield vault
+    return vault
 
 
 def test_what_is_recorded(busy: RunningVault) -> None:
@@ -149,7 +150,7 @@ def test_what_is_recorded(busy: RunningVault) -> None:
         ("policy.deny", "guest", "maps/token", "denied"),
     ):
         assert expected in seen, expected
-    for before, after in zip(entries, entries[1:], strict=False):
+    for before, after in itertools.pairwise(entries):
         assert after.prev_hash == before.entry_hash
     (used,) = (entry for entry in entries if entry.event_type == "credential.use")
     assert used.metadata == {"operation": "sign"}

@@ -199,7 +199,8 @@ class Connection(asyncio.BufferedProtocol):
                 faults.invalid(f"a frame is longer than {FRAME_LIMIT} bytes", "send less at a time")
             )
             return
-        if self._framer.pending > _STRANGER_BYTES and self.is_stranger():
+        # The owner's first frame may carry a long secret, and the owner has the memory anyway.
+        if self._framer.pending > _STRANGER_BYTES and self.is_stranger() and not self._peer.owner:
             self._fail(faults.not_authenticated())
             return
         self._backlog.extend(frames)

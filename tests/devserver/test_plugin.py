@@ -1,0 +1,94 @@
+"""The pytest plugin, in a pytest of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+SUITE = """
+import asyncio
+import pytest
+from ostiary.vault import AccessDenied, VaultClient
+
+def test_vault(ostiary_vault):
+    ostiary_vault.put("a/b", "x")
+    key = ostiary_vault.add_agent("bob", passphrase="open")
+    assert key.name == "bob.key.enc"
+    with VaultClient(
+        "bob", socket_path=ostiary_vault.socket_path, key_path=key, passphrase="open"
+    ) as client:
+        assert client.retrieve("a/b") == "x"
+
+def test_it_is_another_vault(ostiary_vault):
+    assert ostiary_vault.admin.list() == []
+
+def test_client(ostiary_vault_client):
+    with ostiary_vault_client(credentials={"a/b": "x"}, allow=["a/*"]) as client:
+        assert client.retrieve("a/b") == "x"
+        with pytest.raises(AccessDenied):
+            client.retrieve("c/d")
+    left_open = ostiary_vault_client("second")
+    left_open.connect()
+
+def test_async_client(ostiary_async_vault_client):
+    async def main():
+        async with ostiary_async_vault_client(credentials={"a/b": "x"}) as client:
+            return await client.retrieve("a/b")
+    assert asyncio.run(main()) == "x"
+
+def test_environment(ostiary_vault_environment):
+    ostiary_vault_environment.put("a/b", "x")
+    ostiary_vault_environment.add_agent("my-agent")
+    with VaultClient("my-agent") as client:
+        assert client.retrieve("a/b") == "x"
+
+SEEN = []
+
+def test_shared(ostiary_session_vault):
+    SEEN.append(ostiary_session_vault.home)
+
+def test_shared_again(ostiary_session_vault):
+    assert SEEN == [ostiary_session_vault.home]
+"""
+
+
+def test_the_fixtures(tmp_path: Path) -> None:
+    (tmp_path / "test_it.py").write_text(SUITE)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=_environment(),
+    )
+    assert "7 passed" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
+
+
+def test_importing_it_is_cheap() -> None:
+    code = (
+        "import pytest, sys; before = set(sys.modules); import ostiary.testing.plugin\n"
+        "new = {name for name in sys.modules if name not in before}\n"
+        "print(sorted(name for name in new if not name.startswith('ostiary')))\n"
+        "print(sorted(name for name in new if name.startswith('ostiary.')))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
+    )
+    outside, inside = done.stdout.splitlines()
+    for heavy in ("nacl", "msgspec", "asyncio", "sqlite3", "h11"):
+        assert f"'{heavy}'" not in outside
+    assert "ostiary.devserver" not in inside
+    assert "ostiary.vault" not in inside
+
+
+def _environment() -> dict[str, str]:
+    """Load the plugin by its entry point where the package is installed, by name elsewhere."""
+    import importlib.metadata
+    import os
+
+    found = importlib.metadata.entry_points(group="pytest11", name="ostiary")
+    extra = {} if found else {"PYTEST_PLUGINS": "ostiary.testing.plugin"}
+    return {**os.environ, **extra}
