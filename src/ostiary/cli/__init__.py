@@ -19,10 +19,11 @@ def main() -> int:
     try:
         from .app import app
     except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] not in {"typer", "rich"}:
+        missing = (error.name or "").partition(".")[0]
+        if missing not in {"typer", "rich"}:
             raise
         print(
-            f"ostiary: the command line needs {error.name}; run: pip install 'ostiary[cli]'",
+            f"ostiary: the command line needs {missing}; run: pip install 'ostiary[cli]'",
             file=sys.stderr,
         )
         return 1
