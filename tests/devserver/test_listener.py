@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -215,26 +216,31 @@ def test_half_a_character_is_no_json(connect: Connect) -> None:
     assert one.at_end()
 
 
-def test_when_the_record_cannot_be_written(
-    vault: RunningVault, connect: Connect, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """No secret goes out that is not on record."""
+def test_when_the_record_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No secret goes out that is not on record, then or later."""
     from ostiary.devserver.store import Store
-
-    one, other = connect("demo"), connect("demo")
 
     def full(*_: object) -> None:
         raise OSError("no space left on device")
 
-    with monkeypatch.context() as patch:
-        patch.setattr(Store, "log", full)
-        one.send("retrieve", {"path": "maps/token"})
-        with pytest.raises(EOFError) as caught:
-            one.receive()
-        assert caught.value.args == (b"",)
-    with pytest.raises(Refused) as refused:
-        other.retrieve("maps/token")
-    assert refused.value.code == "INTERNAL_ERROR"
+    with running(tmp_path / "home") as vault:
+        vault.put("maps/token", "hi")
+        key = vault.add_agent("demo")
+        with wire(vault.socket_path) as one, wire(vault.socket_path) as other:
+            one.login("demo", key)
+            other.login("demo", key)
+            with monkeypatch.context() as patch:
+                patch.setattr(Store, "log", full)
+                one.send("retrieve", {"path": "maps/token"})
+                with pytest.raises(EOFError) as caught:
+                    one.receive()
+                assert caught.value.args == (b"",)
+            with pytest.raises(Refused) as refused:
+                other.retrieve("maps/token")
+            assert refused.value.code == "INTERNAL_ERROR"
+    with running(tmp_path / "home") as vault:
+        assert vault.admin.audit_verify().valid
+        assert vault.admin.audit(action="retrieve") == []
 
 
 def test_many_agents_at_once(vault: RunningVault) -> None:

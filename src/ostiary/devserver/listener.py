@@ -55,6 +55,7 @@ class Listener:
         self.loop = loop
         self.workers = workers
         self.stopping = False
+        self.stopped = False
         self.connections: set[Connection] = set()
         self.busy = 0
         # One buffer for all: asyncio fills it and hands it over in one step, and the framer
@@ -90,7 +91,7 @@ class Listener:
 
     def wake(self) -> None:
         """Have what happened committed at the end of this turn."""
-        if not self._scheduled:
+        if not self._scheduled and not self.stopped:
             self._scheduled = True
             self.loop.call_soon(self.turn)
 
@@ -136,7 +137,8 @@ class Listener:
             await asyncio.sleep(0.005)
         for connection in list(self.connections):
             connection.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # for the transports to say that they are closed
+        self.stopped = True
 
 
 @final

@@ -30,7 +30,7 @@ _SWEEP = 1.0
 
 @final
 class VaultServer:
-    """An embedded vault. `start` and `stop` belong to one running event loop."""
+    """An embedded vault, started and stopped once, on one running event loop."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -38,6 +38,9 @@ class VaultServer:
         self.socket_path = self.home / "vault.sock"
         self.tcp: tuple[tuple[str, int], ...] = ()
         self._files: Home | None = None
+        self._vault: Vault | None = None
+        self._listener: Listener | None = None
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
         self._servers: list[asyncio.Server] = []
         self._socket_id: tuple[int, int] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -52,9 +55,6 @@ class VaultServer:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._vault: Vault | None = None
-        self._listener: Listener | None = None
-        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
         self._files = Home(self.home)
         # On this thread, which the database then belongs to; argon2 may take a moment, and
         # nobody is connected yet.
@@ -132,7 +132,9 @@ class VaultServer:
         if self._listener is not None:
             await self._listener.stop(self.options.stop_grace)
             self._listener = None
-        # A host that is still being waited for is not waited for any longer.
+        if self._vault is not None:
+            # A host that is still being waited for is not waited for any longer.
+            self._vault.http.calls.abort()
         self._workers.shutdown(wait=False, cancel_futures=True)
         try:
             if self._vault is not None:

@@ -101,7 +101,7 @@ class Vault:
         self._audit: Audit | None = None
         self.keyring: seal.Keyring | None = None
         self.failed = False
-        self._http = outbound.Limits(
+        self.http = outbound.Limits(
             self.options.http_timeout,
             self.options.http_body_limit,
             self.options.http_allow,
@@ -155,6 +155,8 @@ class Vault:
 
     def require_open(self) -> seal.Keyring:
         keyring = self.keyring
+        if self.failed:
+            raise faults.internal()
         if keyring is None or keyring.locked:
             raise faults.locked()
         return keyring
@@ -175,8 +177,11 @@ class Vault:
         """Commit everything since the last flush; call before any answer is sent.
 
         After a failure the vault refuses all further calls: what it remembers and what it
-        recorded are no longer the same.
+        recorded are no longer the same. Nothing is written any more, so that the file
+        stays as it was when it was last right.
         """
+        if self.failed:
+            return
         try:
             if self._audit is not None:
                 rows = self._audit.take()
@@ -198,6 +203,10 @@ class Vault:
 
     def close(self) -> None:
         """End every lease, record the stop, and close the file."""
+        if self.failed:
+            # The file ends with the last thing that was recorded, and answered, whole.
+            self.store.abandon()
+            return
         for lease in self.leases.all():
             self.end_lease(lease, "lease.end", "the vault stopped")
         self.record(Event("vault.stop", "stop"))
@@ -447,7 +456,7 @@ class Vault:
         self, session: Session, path: str, operation: str, params: msgspec.Raw
     ) -> Mapping[str, object] | Slow:
         """Do something with a secret on the agent's behalf."""
-        prepared = prepare(operation, params, self._http)
+        prepared = prepare(operation, params, self.http)
         use = prepared.use
         decision = self._decide(session, path, "use", use)
         credential = self._credential(path)
