@@ -94,7 +94,9 @@ cdef class AsyncChannel:
             _Pending pending
         if self._fd < 0 or self._born != fork_count:
             raise ConnectionLostError("the connection is closed; open another")
-        if len(self._pending) >= MAX_PENDING or self._out.held() + self._records.held() > MAX_QUEUED:
+        if len(self._pending) >= MAX_PENDING:
+            raise self._overloaded()
+        if self._out.held() + self._records.held() > MAX_QUEUED:
             raise self._overloaded()
         if method.session:
             params.session_id = self.session
