@@ -146,17 +146,22 @@ cdef class AsyncChannel:
     async def call_many(self, Method method not None, params, double deadline):
         futures = []
         results = []
-        queued = self._out.end - self._out.start
+        queued = self._out.held()
         try:
             for one in params:
                 futures.append(self.call(method, one, deadline))
         except BaseException:
-            # All or nothing: what was queued for the first ones is taken back unsent.
-            self._last_id -= len(futures)
-            for position in range(len(futures)):
-                del self._pending[self._last_id + 1 + position]
-            self._queued -= self._out.end - self._out.start - queued
-            self._out.end = self._out.start + queued
+            # All or nothing: what was queued for the first ones is taken back unsent. There
+            # is nothing to take back when the channel closed over it.
+            if self._fd >= 0:
+                self._last_id -= len(futures)
+                for position in range(len(futures)):
+                    del self._pending[self._last_id + 1 + position]
+                self._queued -= self._out.held() - queued
+                self._out.end = self._out.start + queued
+            for future in futures:
+                if future.done():
+                    _seen(future)
             raise
         try:
             for future in futures:
@@ -346,11 +351,14 @@ cdef class AsyncChannel:
             result = pending.method.settle(envelope, id)
         except UnexpectedShape as error:
             future.set_exception(error)
-        except TransportError:
-            self._pending[id] = pending     # to fail with all the others
-            raise
         except OstiaryError as error:
+            if isinstance(error, TransportError):
+                self._pending[id] = pending     # to fail with all the others
+                raise
             future.set_exception(error)
+        except BaseException:
+            self._pending[id] = pending
+            raise
         else:
             future.set_result(result)
         return 0
