@@ -125,14 +125,18 @@ class VaultServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        # Accepting takes asyncio three turns, and closing the server in the middle of one
+        # leaves a socket that nobody closes: first no new ones, then those are finished.
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listening in server.sockets:
+                loop.remove_reader(listening)
+        for _ in range(3):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._servers.clear()
         self._remove_socket()
-        # Accepting takes asyncio three turns: a connection begun before the close is made by
-        # then, and closed with the others.
-        for _ in range(3):
-            await asyncio.sleep(0)
         if self._listener is not None:
             await self._listener.stop(self.options.stop_grace)
             self._listener = None
