@@ -10,7 +10,15 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..config import Address, AddressLike, Limits, parse_address, setting, timeout_seconds
+from ..config import (
+    DEFAULT_LIMITS,
+    Address,
+    AddressLike,
+    Limits,
+    parse_address,
+    setting,
+    timeout_seconds,
+)
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .errors import VaultArgumentError
@@ -85,7 +93,7 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
                 max_connections=_count("max_connections", max_connections, _MAX_CONNECTIONS),
                 dialect="dotted" if dialect == "dotted" else "flat",
                 expected_uid=expected_uid,
-                limits=limits or Limits(),
+                limits=limits or DEFAULT_LIMITS,
             )
         except InvalidArgumentError as error:
             if isinstance(error, VaultArgumentError):
