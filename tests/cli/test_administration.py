@@ -113,7 +113,7 @@ def test_a_key_file_is_never_overwritten(served: Any) -> None:
     file.write_text("11" * 32)
     refused = served.run("vault", "agent", "add", "precious")
     assert refused.code == 1
-    assert "exists already" in refused.err
+    assert "give the agent another name" in refused.err
     assert file.read_text() == "11" * 32
     file.unlink()
 

@@ -6,6 +6,7 @@ import platform
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -128,3 +129,44 @@ def test_a_prompt_that_cannot_hide_is_refused(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
     with pytest.raises(InvalidArgumentError, match="cannot hide"):
         entry.read_value("Secret", None)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="this system has no /dev/full")
+@pytest.mark.parametrize("command", ["version", "version --json", "--help"])
+def test_a_full_disk_is_a_sentence(command: str) -> None:
+    done = shell(f"{sys.executable} -m ostiary {command} > /dev/full")
+    assert done.returncode == 1
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_reader_that_leaves_is_no_traceback() -> None:
+    done = shell(f"{sys.executable} -m ostiary --help | true")
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_standard_streams_are_survived(closed: str) -> None:
+    done = shell(f"{sys.executable} -m ostiary version {closed}")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+
+
+def test_an_ascii_terminal_shows_escapes(ostiary: Any, start_dev: Any) -> None:
+    start_dev("--no-tcp")
+    ascii_only = {"LC_ALL": "POSIX", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}
+    assert ostiary("vault", "put", "k", "--description", "Schlüssel", stdin=b"x").code == 0
+    listed = ostiary("vault", "ls", env=ascii_only)
+    assert listed.code == 0, listed.err
+    assert "Schl\\xfcssel" in listed.text
+
+
+def shell(line: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/sh", "-c", line],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
