@@ -127,7 +127,7 @@ def running(
 
 @contextmanager
 def _thread(server: VaultServer) -> Generator[RunningVault]:
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop()  # as in `program`
     ours = os.getpid()
     thread = threading.Thread(target=_run, args=(loop,), name="ostiary-vault", daemon=True)
     thread.start()

@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
@@ -63,23 +64,22 @@ class VaultServer:
             demo.load(vault, self._files.keys)
         vault.flush()
         listener = self._listener = Listener(vault, loop, self._workers, os.geteuid())
-        sockets = [self._bind_tcp(port) for port in self.options.listen_ports]
-        try:
-            local = self._files.bind()
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        found = os.stat(self.socket_path)
-        self._socket_id = (found.st_dev, found.st_ino)
-        self._servers.append(
-            await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
-        )
-        for sock in sockets:
+        with ExitStack() as failing:
+            sockets = [
+                failing.enter_context(self._bind_tcp(port)) for port in self.options.listen_ports
+            ]
+            local = failing.enter_context(self._files.bind())
+            found = os.stat(self.socket_path)
+            self._socket_id = (found.st_dev, found.st_ino)
+            self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
             self._servers.append(
-                await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+                await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
             )
-        self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
+            for sock in sockets:
+                self._servers.append(
+                    await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+                )
+            failing.pop_all()  # the servers close them now
         shown = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         vault.addresses = [
             f"unix://{self.socket_path}",
@@ -130,7 +130,8 @@ class VaultServer:
         loop = asyncio.get_running_loop()
         for server in self._servers:
             for listening in server.sockets:
-                loop.remove_reader(listening)
+                if listening.fileno() >= 0:  # a start that failed has closed them
+                    loop.remove_reader(listening)
         for _ in range(3):
             await asyncio.sleep(0)
         for server in self._servers:
