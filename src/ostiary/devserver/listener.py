@@ -116,7 +116,7 @@ class Listener:
             self.vault.expire()
             self.vault.save_counts()
             self.wake()
-        late = self.loop.time() - self.vault.options.handshake_timeout
+        late = self.vault.clock.steady() - self.vault.options.handshake_timeout
         for connection in list(self.connections):
             if connection.opened_at < late and connection.is_stranger():
                 connection.abort()
@@ -162,7 +162,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering = -1  # bytes thrown away since, once it has ended
         self._ended = False  # the peer will send no more
         self._owner_spoke = False
-        self.opened_at = listener.loop.time()
+        self.opened_at = listener.vault.clock.steady()
 
     # -- asyncio ------------------------------------------------------------
 
