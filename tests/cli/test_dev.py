@@ -176,3 +176,21 @@ def test_a_new_passphrase_is_asked_twice_and_an_old_one_once(
     )
     assert code == 0, screen
     assert "again" not in screen
+
+
+def test_the_seal_is_chosen_once(start_dev: Any, ostiary: Any, user_home: Path) -> None:
+    start_dev("--no-tcp").stop()
+    refused = ostiary("dev", "--no-tcp", "--passphrase-stdin", stdin=b"open sesame\n")
+    assert refused.code == 1
+    assert "sealed by its master.key" in refused.err
+    other = str(user_home / "other")
+    start_dev("--no-tcp", "--home", other, "--passphrase-stdin", stdin=b"open sesame\n").stop()
+    refused = ostiary("dev", "--no-tcp", "--home", other, "--master-key")
+    assert refused.code == 1
+    assert "sealed by a passphrase" in refused.err
+    wrong = ostiary(
+        "dev", "--no-tcp", "--home", other, "--passphrase-stdin", stdin=b"open barley\n"
+    )
+    assert wrong.code == 1
+    assert "passphrase is not this vault's" in wrong.err
+    assert "barley" not in wrong.err

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import msgspec
@@ -11,6 +12,7 @@ import typer
 from rich.panel import Panel
 from rich.text import Text
 
+from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
@@ -84,6 +86,7 @@ def dev(
                 "choose one of --passphrase, --passphrase-stdin and --master-key"
             )
         directory = home_directory(home)
+        _same_seal(directory, by_passphrase=passphrase or passphrase_stdin, by_file=master_key)
         secret: Secret | None = None
         if passphrase:
             made = (directory / "vault.db").exists()
@@ -105,6 +108,23 @@ def dev(
         if not json:
             screen.note("stopped")
     raise typer.Exit(code)
+
+
+def _same_seal(directory: Path, *, by_passphrase: bool, by_file: bool) -> None:
+    """Refuse to be told one seal while the vault has the other: it is chosen once."""
+    if not (directory / "vault.db").exists():
+        return
+    sealed_by_file = (directory / "master.key").exists()
+    if by_passphrase and sealed_by_file:
+        raise InvalidArgumentError(
+            f"the vault in {directory} is sealed by its master.key and not by a passphrase; "
+            "leave the passphrase out, or give another --home"
+        )
+    if by_file and not sealed_by_file:
+        raise InvalidArgumentError(
+            f"the vault in {directory} has no master.key and is sealed by a passphrase; give "
+            "--passphrase, or another --home"
+        )
 
 
 def _announce(screen: Screen, server: VaultServer) -> None:
