@@ -64,7 +64,8 @@ check-cython: $(STAMPS)/check
 	@# it looks for pycodestyle on the PATH
 	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint src
 
-check-mypy: $(STAMPS)/built $(STAMPS)/check
+# it reads the tests and the benchmarks, and so what they import
+check-mypy: $(STAMPS)/built $(STAMPS)/check $(STAMPS)/test $(STAMPS)/bench
 	$(PY) -m mypy
 
 check-pyright: $(STAMPS)/built $(STAMPS)/check
