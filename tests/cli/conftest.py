@@ -112,13 +112,15 @@ def _runner(user_home: Path) -> Ostiary:
 
 
 @contextmanager
-def _dev(user_home: Path, *arguments: str, stdin: bytes = b"") -> Generator[Dev, None, None]:
+def _dev(
+    user_home: Path, *arguments: str, stdin: bytes = b"", env: dict[str, str] | None = None
+) -> Generator[Dev, None, None]:
     process = subprocess.Popen(
         [*OSTIARY, "dev", "--json", *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        env=environment(user_home),
+        env=environment(user_home) | (env or {}),
     )
     try:
         assert process.stdin is not None
@@ -148,9 +150,7 @@ StartDev = Callable[..., Dev]
 def start_dev(user_home: Path) -> Generator[StartDev, None, None]:
     """Start `ostiary dev --json` with more arguments; stopped at the end of the test."""
     with ExitStack() as stack:
-        yield lambda *arguments, stdin=b"": stack.enter_context(
-            _dev(user_home, *arguments, stdin=stdin)
-        )
+        yield lambda *arguments, **more: stack.enter_context(_dev(user_home, *arguments, **more))
 
 
 @dataclass

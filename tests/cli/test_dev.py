@@ -194,3 +194,16 @@ def test_the_seal_is_chosen_once(start_dev: Any, ostiary: Any, user_home: Path) 
     assert wrong.code == 1
     assert "passphrase is not this vault's" in wrong.err
     assert "barley" not in wrong.err
+
+
+def test_a_variable_unlocks_a_vault_that_is_sealed_by_passphrase(
+    start_dev: Any, user_home: Path
+) -> None:
+    other = str(user_home / "other")
+    unattended = {"SANCTUM_PASSPHRASE": "open sesame"}
+    start_dev("--no-tcp", "--home", other, "--passphrase-stdin", stdin=b"open sesame\n").stop()
+    assert start_dev("--no-tcp", "--home", other, env=unattended).ready["locked"] is False
+    # It makes no seal and is no reason to refuse one made by a file.
+    dev = start_dev("--no-tcp", env=unattended)
+    assert dev.ready["locked"] is False
+    assert (dev.home / "master.key").exists()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
@@ -25,6 +25,8 @@ __all__ = ["dev"]
 
 _PORT = 7600
 _DEMO_PORT = 8200
+# What the product calls the variable that unlocks a vault where nobody can type.
+_PASSPHRASE_VARIABLE: Final = "SANCTUM_PASSPHRASE"
 
 
 def dev(
@@ -77,6 +79,9 @@ def dev(
 ) -> None:
     """Run a local vault for DEVELOPMENT, until Ctrl-C or SIGTERM.
 
+    A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
+    is set and no option says otherwise.
+
     Exit codes: 0 stopped as asked; 1 could not start, such as beside a live vault on the
     same home; 2 wrong usage. With --json one line on stdout says that it is ready and where.
     """
@@ -93,6 +98,8 @@ def dev(
             secret = read_passphrase("Passphrase of the vault", new=not made)
         elif passphrase_stdin:
             secret = read_passphrase_line()
+        elif os.environ.get(_PASSPHRASE_VARIABLE) and _sealed_by_passphrase(directory):
+            secret = Secret(os.environ[_PASSPHRASE_VARIABLE])
         from ..devserver import Options, serve
 
         ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
@@ -108,6 +115,10 @@ def dev(
         if not json:
             screen.note("stopped")
     raise typer.Exit(code)
+
+
+def _sealed_by_passphrase(directory: Path) -> bool:
+    return (directory / "vault.db").exists() and not (directory / "master.key").exists()
 
 
 def _same_seal(directory: Path, *, by_passphrase: bool, by_file: bool) -> None:

@@ -28,7 +28,6 @@ __all__ = ["DEFAULT_PORT", "Dialect", "VaultSettings"]
 DEFAULT_PORT: Final = 7600
 _TIMEOUT: Final = 30.0
 _MAX_RETRIES: Final = 2
-_PASSPHRASE_VARIABLES: Final = ("OSTIARY_VAULT_PASSPHRASE", "SANCTUM_PASSPHRASE")
 _MAX_CONNECTIONS: Final = 8  # of a blocking client; an async one multiplexes one
 
 Dialect = Literal["flat", "dotted"]
@@ -85,7 +84,7 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
                 address=_address(socket_path, host, port, directory),
                 key_path=_key_path(key_path),
                 key_directory=os.path.join(directory, "keys"),
-                passphrase=setting(passphrase, _PASSPHRASE_VARIABLES, None, read=Secret),
+                passphrase=setting(passphrase, ("OSTIARY_VAULT_PASSPHRASE",), None, read=Secret),
                 timeout=timeout_seconds(
                     setting(timeout, ("OSTIARY_VAULT_TIMEOUT",), _TIMEOUT, read=timeout_seconds)
                 ),
