@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from .._wire.rpc cimport Method, Outbox
+from .._wire.rpc cimport Method, Outbox, Place
 from .._wire.slab cimport Slab
 
 
@@ -46,6 +46,6 @@ cdef class AsyncChannel:
     cdef int _send_out(self) except -1
     cdef int _write(self, Outbox box) except -1
     cdef int _take_frames(self) except -1
-    cdef int _deliver(self, object envelope) except -1
+    cdef int _deliver(self, Slab slab, Place *place) except -1
     cdef int _arm(self, double deadline) except -1
     cdef int _fail(self, error) except -1

@@ -13,8 +13,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, envelope_id
-from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
+from .._wire.rpc cimport Method, Outbox, Place, locate
+from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
 from .._wire.framer import too_long
@@ -308,6 +308,7 @@ cdef class AsyncChannel:
         cdef:
             Slab slab = self._slab
             Py_ssize_t have, size, at
+            Place place
         while self._fd >= 0:
             have = slab.end - slab.start
             if have < HEADER:
@@ -319,15 +320,16 @@ cdef class AsyncChannel:
                 break
             at = slab.start + HEADER
             slab.start = at + size
-            self._deliver(payload(slab, at, size))
+            locate(slab, at, size, &place)
+            self._deliver(slab, &place)
         if self._slab is slab and slab.start == slab.end:
             self._slab = None
             give_back(slab)
         return 0
 
-    cdef int _deliver(self, object envelope) except -1:
+    cdef int _deliver(self, Slab slab, Place *place) except -1:
         cdef:
-            int64_t id = envelope_id(envelope)
+            int64_t id = place.id
             _Pending pending
             object future
         found = self._pending.pop(id, None)
@@ -342,13 +344,13 @@ cdef class AsyncChannel:
             # Cancelled or timed out. Nobody takes the result, but a grant has to go back.
             if pending.method.grants and self.on_orphan is not None:
                 try:
-                    result = pending.method.settle(envelope, id)
+                    result = pending.method.settle(slab, place)
                 except OstiaryError:
                     return 0
                 self._loop.call_soon(self.on_orphan, self, result)
             return 0
         try:
-            result = pending.method.settle(envelope, id)
+            result = pending.method.settle(slab, place)
         except UnexpectedShape as error:
             future.set_exception(error)
         except OstiaryError as error:

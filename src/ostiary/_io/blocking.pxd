@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from .._wire.rpc cimport Method, Outbox
+from .._wire.rpc cimport Method, Outbox, Place
 from .._wire.slab cimport Slab
 from .stream cimport Stream
 
@@ -23,5 +23,5 @@ cdef class Channel(Stream):
 
     cdef int _enter(self) except -1
     cdef int _leave(self) except -1
-    cdef object _receive_frame(self, double deadline)
-    cdef object _frame(self)
+    cdef int _receive_frame(self, Place *place, double deadline) except -1
+    cdef bint _frame(self, Place *place) except -1

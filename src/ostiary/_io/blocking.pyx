@@ -9,8 +9,8 @@ from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, envelope_id
-from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
+from .._wire.rpc cimport Method, Outbox, Place, locate
+from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .sockets cimport fork_count, hear_out, now, sys_peek, wait
 from .stream cimport Stream
 
@@ -57,8 +57,8 @@ cdef class Channel(Stream):
 
     def call(self, Method method not None, params, double deadline, /):
         cdef:
-            int64_t id, answered
-            object envelope = None
+            int64_t id
+            Place place
             bint whole = False
         self._enter()
         try:
@@ -69,15 +69,14 @@ cdef class Channel(Stream):
             self._last_id = id
             try:
                 self.send(self._out.data, self._out.end, deadline)
-                envelope = self._receive_frame(deadline)
-                answered = envelope_id(envelope)
-                if answered != id:
+                self._receive_frame(&place, deadline)
+                if place.id != id:
                     raise ProtocolError(
-                        f"a reply for call {answered} arrived while call {id} waited; "
+                        f"a reply for call {place.id} arrived while call {id} waited; "
                         "the connection is closed",
                         sent=True,
                     )
-                result = method.settle(envelope, id)
+                result = method.settle(self._slab, &place)
                 whole = True
                 return result
             except UnexpectedShape:
@@ -90,7 +89,6 @@ cdef class Channel(Stream):
                 whole = True    # the peer refused, in a whole reply
                 raise
             finally:
-                envelope = None
                 if not whole:
                     self._doomed = True
         finally:
@@ -102,7 +100,7 @@ cdef class Channel(Stream):
         cdef:
             dict waiting = {}
             list results = [None] * len(params)
-            int64_t answered
+            Place place
             Py_ssize_t index, count, sent = 0, size
             const char *out
             bytes records
@@ -130,35 +128,31 @@ cdef class Channel(Stream):
                         sent += count
                         if count == 0:
                             break
-                    envelope = self._frame()
-                    if envelope is None:
+                    if not self._frame(&place):
                         if self.receive_now(self._slab, deadline) == 0:
                             wait(self._fd, sent < size, True, deadline)
                         continue
-                    answered = envelope_id(envelope)
-                    found = waiting.pop(answered, None)
+                    found = waiting.pop(place.id, None)
                     if found is None:
                         raise ProtocolError(
-                            f"a reply for call {answered} arrived and no such call waits; "
+                            f"a reply for call {place.id} arrived and no such call waits; "
                             "the connection is closed",
                             sent=True,
                         )
                     try:
-                        results[found] = method.settle(envelope, answered)
+                        results[found] = method.settle(self._slab, &place)
                     except UnexpectedShape as error:
                         results[found] = error
                     except TransportError:
                         raise
                     except OstiaryError as error:
                         results[found] = error
-                    envelope = None
                 whole = True
                 return results
             except TransportError as error:
                 error.sent = error.sent or self._sent
                 raise
             finally:
-                envelope = None
                 if not whole:
                     self._doomed = True
         finally:
@@ -226,22 +220,20 @@ cdef class Channel(Stream):
             self._shut()
         return 0
 
-    cdef object _receive_frame(self, double deadline):
-        """Return the payload of the next frame, as bytes or a View."""
-        while True:
-            envelope = self._frame()
-            if envelope is not None:
-                return envelope
+    cdef int _receive_frame(self, Place *place, double deadline) except -1:
+        """Wait for the next whole frame and locate the reply in it."""
+        while not self._frame(place):
             self.receive(self._slab, deadline)
+        return 0
 
-    cdef object _frame(self):
-        """Take a whole frame out of the slab; None when there is none, and room to receive."""
+    cdef bint _frame(self, Place *place) except -1:
+        """Take a whole frame out of the slab; False when there is none, and room to receive."""
         cdef:
             Slab slab = self._slab
             Py_ssize_t have, size, at
         if slab is None:
             self._slab = borrow()
-            return None
+            return False
         have = slab.end - slab.start
         if have >= HEADER:
             size = read_u32(slab.data + slab.start)
@@ -250,10 +242,11 @@ cdef class Channel(Stream):
             if have - HEADER >= size:
                 at = slab.start + HEADER
                 slab.start = at + size
-                return payload(slab, at, size)
+                locate(slab, at, size, place)
+                return True
         if slab.pins:
             self._slab = unpinned(slab)
-        return None
+        return False
 
 
 def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):

@@ -2,6 +2,16 @@
 
 from libc.stdint cimport int64_t
 
+from .slab cimport Slab
+
+
+cdef struct Place:
+    # One reply, where it lies in a slab.
+    Py_ssize_t at           # where the envelope begins
+    Py_ssize_t size
+    Py_ssize_t result       # where in it the result begins; 0 when it is not the common form
+    int64_t id
+
 
 cdef class Outbox:
     """Bytes waiting to be sent, in one piece."""
@@ -28,10 +38,11 @@ cdef class Method:
         readonly bint grants        # its reply gives the caller something to hand back
         bytes _head                 # ,"method":"...","params":
         object _decode              # of the whole envelope
+        object _decode_result       # of a result that stands alone
         object _fail                # the decoded "error" member -> an exception
 
-    cdef object settle(self, object envelope, int64_t id)
+    cdef object settle(self, Slab slab, Place *place)
+    cdef object settle_envelope(self, object envelope, int64_t id)
 
 
-cdef int64_t reply_id(const char *data, Py_ssize_t size) noexcept
-cdef int64_t envelope_id(object envelope) except -1
+cdef int locate(Slab slab, Py_ssize_t at, Py_ssize_t size, Place *place) except -1

@@ -10,7 +10,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memcmp, memcpy, memset
 
 from .framer cimport HEADER, write_u32
-from .slab cimport View
+from .slab cimport Slab, payload
 
 from typing import Any, Generic, TypeVar
 
@@ -171,6 +171,7 @@ cdef class Method:
         self.grants = grants
         self._head = b',"method":' + encode(name) + b',"params":'
         self._decode = msgspec.json.Decoder(Reply[result]).decode
+        self._decode_result = msgspec.json.Decoder(result).decode
         self._fail = fail
 
     def __class_getitem__(cls, item):
@@ -179,8 +180,23 @@ cdef class Method:
     def __repr__(self):
         return f"Method({self.name!r})"
 
-    cdef object settle(self, object envelope, int64_t id):
-        """Decode a reply whose id was read as `id`; return the result or raise what it says.
+    cdef object settle(self, Slab slab, Place *place):
+        """Decode a located reply; return the result or raise what it says.
+
+        In the common form the result is decoded alone, where it lies. Anything else in the
+        envelope, before or behind it, makes that fail, and then the envelope is read whole.
+        """
+        if place.result:
+            try:
+                return self._decode_result(
+                    payload(slab, place.at + place.result, place.size - place.result - 1)
+                )
+            except (DecodeError, UnicodeDecodeError, RecursionError):
+                pass
+        return self.settle_envelope(payload(slab, place.at, place.size), place.id)
+
+    cdef object settle_envelope(self, object envelope, int64_t id):
+        """Decode a whole envelope whose id was read as `id`.
 
         UnexpectedShape concerns this reply alone. Any other ProtocolError means that the
         stream cannot be trusted any more, and the caller closes it.
@@ -229,11 +245,24 @@ class UnexpectedShape(ProtocolError):
     """One reply has the wrong shape; the frames around it are still in step."""
 
 
-cdef int64_t reply_id(const char *data, Py_ssize_t size) noexcept:
+cdef int locate(Slab slab, Py_ssize_t at, Py_ssize_t size, Place *place) except -1:
+    """Find the id of a reply, and its result when the envelope has the common form."""
+    place.at = at
+    place.size = size
+    place.result = 0
+    place.id = _scan(slab.data + at, size, &place.result)
+    if place.id < 0:
+        place.id = _slow_id(payload(slab, at, size))
+    return 0
+
+
+cdef int64_t _scan(const char *data, Py_ssize_t size, Py_ssize_t *result) noexcept:
     """Read the id of an envelope that begins with it; -1 when it does not.
 
     Every server seen puts `id` first, or right after `jsonrpc`. Finding it here tells which
-    call a reply is for before the reply is decoded as that call's type.
+    call a reply is for before the reply is decoded as that call's type. When `result` is
+    next and a brace ends the envelope, all between is offered as the result: whether it is
+    one value and nothing else, its decoder will say.
     """
     cdef:
         Py_ssize_t at = 1
@@ -265,17 +294,13 @@ cdef int64_t reply_id(const char *data, Py_ssize_t size) noexcept:
         return -1
     if data[first] == b'0' and at - first > 1:
         return -1
+    if data[at] == b',' and size - at > 12 and data[size - 1] == b'}':
+        at += 1
+        if data[at] == b' ':
+            at += 1
+        if memcmp(data + at, b'"result":', 9) == 0:
+            result[0] = at + 9
     return id
-
-
-cdef int64_t envelope_id(object envelope) except -1:
-    """Read the id of a payload, bytes or View; ProtocolError when there is none to read."""
-    cdef int64_t id
-    if type(envelope) is bytes:
-        id = reply_id(PyBytes_AS_STRING(envelope), PyBytes_GET_SIZE(envelope))
-    else:
-        id = reply_id((<View>envelope).data, (<View>envelope).size)
-    return _slow_id(envelope) if id < 0 else id
 
 
 cdef int64_t _slow_id(object data) except -1:
@@ -302,8 +327,15 @@ def add_request(method, id, params, limit):
     return box.data[:box.end]
 
 
-def settle_reply(Method method, data):
+def settle_reply(Method method not None, data):
     """Decode one reply payload as `method`'s; return (id, result) or raise."""
-    cdef bytes owned = bytes(data)
-    cdef int64_t id = envelope_id(owned)
-    return id, method.settle(owned, id)
+    cdef:
+        bytes owned = bytes(data)
+        Py_ssize_t size = PyBytes_GET_SIZE(owned)
+        Slab slab = Slab.__new__(Slab)
+        Place place
+    slab.reserve(size)
+    memcpy(slab.data, PyBytes_AS_STRING(owned), size)
+    slab.grew(size)
+    locate(slab, 0, size, &place)
+    return place.id, method.settle(slab, &place)
