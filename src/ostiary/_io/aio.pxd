@@ -49,3 +49,6 @@ cdef class AsyncChannel:
     cdef int _deliver(self, Slab slab, Place *place) except -1
     cdef int _arm(self, double deadline) except -1
     cdef int _fail(self, error) except -1
+
+
+cdef object another_loop()

@@ -437,10 +437,7 @@ cdef class AsyncChannel:
         if get_running_loop() is self._loop:
             return True
         if self._loop.is_running():
-            raise ClientStateError(
-                "this client is connected on another running event loop; "
-                "make one client per loop"
-            )
+            raise another_loop()
         # That loop has ended, and nobody will ever read this connection again.
         self._fail(ConnectionLostError("its event loop has ended"))
         return False
@@ -460,6 +457,12 @@ cdef class AsyncChannel:
             self._fd = -1
             self._sock.close()
             self._pending = {}
+
+
+cdef object another_loop():
+    return ClientStateError(
+        "this client is connected on another running event loop; make one client per loop"
+    )
 
 
 async def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):

@@ -5,7 +5,7 @@ Whoever needs it first opens it, in a task that outlives a cancelled caller whil
 
 from libc.math cimport INFINITY
 
-from .aio cimport AsyncChannel
+from .aio cimport AsyncChannel, another_loop
 
 import copy
 
@@ -40,7 +40,14 @@ class AsyncChannelPool:
             if channel is not None:
                 return channel
             task = self._opening
-            mine = task is None or task.done() or task.get_loop() is not loop
+            if task is not None and task.done():
+                self._opened(task)      # in the turn in which it ended, before its callback
+                continue
+            if task is not None and task.get_loop() is not loop:
+                if task.get_loop().is_running():
+                    raise another_loop()
+                task = None             # that loop has ended, and with it the opening
+            mine = task is None
             if mine:
                 # A task of its own: whoever began it may be cancelled while others wait.
                 task = self._opening = loop.create_task(self._opener(deadline))
@@ -63,10 +70,13 @@ class AsyncChannelPool:
             self._opening = None
         if task.cancelled() or task.exception() is not None:
             return
+        channel = task.result()
+        if channel is self._channel or channel.closed:
+            return                      # seen before
         if self._closed:
-            task.result().close()
+            channel.close()
         else:
-            self._channel = task.result()
+            self._channel = channel
 
     def release(self, channel, /):
         pass
