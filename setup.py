@@ -28,6 +28,7 @@ MODULES = [
     "ostiary._wire.framer",
     "ostiary._wire.rpc",
     "ostiary._wire.slab",
+    "ostiary._wire.sse",
 ]
 
 if DEBUG or SANITIZE:

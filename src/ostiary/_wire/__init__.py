@@ -1,4 +1,4 @@
-"""Sans-IO wire code: bytes in, frames and replies out. Nothing here touches a socket or a clock.
+"""Sans-IO wire code: bytes in; frames, replies and events out. No socket and no clock here.
 
 There is one build. A checkout without it fails here, with the command that mends it.
 """
@@ -6,14 +6,14 @@ There is one build. A checkout without it fails here, with the command that mend
 from __future__ import annotations
 
 try:
-    from . import framer, rpc
+    from . import framer, rpc, sse
 except ModuleNotFoundError as error:
     # Only "was never built" is ours to explain; a build that is broken speaks for itself.
-    if error.name not in {f"{__name__}.framer", f"{__name__}.rpc", f"{__name__}.slab"}:
+    if error.name not in {f"{__name__}.{room}" for room in ("framer", "rpc", "slab", "sse")}:
         raise
     raise ImportError(
         "the compiled core of ostiary is missing; run `make build` in a checkout, "
         "or `pip install --force-reinstall ostiary`"
     ) from error
 
-__all__ = ["framer", "rpc"]
+__all__ = ["framer", "rpc", "sse"]
