@@ -24,6 +24,7 @@ MODULES = [
     "ostiary._io.sockets",
     "ostiary._io.stream",
     "ostiary._wire.framer",
+    "ostiary._wire.outbox",
     "ostiary._wire.rpc",
     "ostiary._wire.slab",
 ]

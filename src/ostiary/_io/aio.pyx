@@ -13,7 +13,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, envelope_id
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method, envelope_id
 from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
 from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
@@ -102,7 +103,7 @@ cdef class AsyncChannel:
         if method.session:
             params.session_id = self.session
         id = self._last_id + 1
-        size = self._out.add(method, id, params, self._max_sent)
+        size = method.write(self._out, id, params, self._max_sent)
         self._last_id = id
         pending = _Pending.__new__(_Pending)
         pending.future = future = self._create_future()
@@ -200,7 +201,7 @@ cdef class AsyncChannel:
         for one in params:
             if method.session:
                 one.session_id = self.session
-            self._queued += self._out.add(method, self._last_id + 1, one, self._max_sent)
+            self._queued += method.write(self._out, self._last_id + 1, one, self._max_sent)
             self._last_id += 1
         self._send_out()
         hear_out(self._sock, self._fd)

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from .._wire.rpc cimport Method, Outbox
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method
 from .._wire.slab cimport Slab
 from .stream cimport Stream
 

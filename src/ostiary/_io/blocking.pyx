@@ -9,7 +9,8 @@ from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, envelope_id
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method, envelope_id
 from .._wire.slab cimport Slab, borrow, give_back, payload, unpinned
 from .sockets cimport fork_count, hear_out, now, sys_peek, wait
 from .stream cimport Stream
@@ -66,7 +67,7 @@ cdef class Channel(Stream):
             if method.session:
                 params.session_id = self.session
             id = self._last_id + 1
-            self._out.add(method, id, params, self._max_sent)
+            method.write(self._out, id, params, self._max_sent)
             self._last_id = id
             try:
                 self.send(self._out.data, self._out.end, deadline)
@@ -113,7 +114,7 @@ cdef class Channel(Stream):
             for index, one in enumerate(params):
                 if method.session:
                     one.session_id = self.session
-                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                method.write(self._out, self._last_id + 1, one, self._max_sent)
                 self._last_id += 1
                 waiting[self._last_id] = index
             out = self._out.data
@@ -172,7 +173,7 @@ cdef class Channel(Stream):
             for one in params:
                 if method.session:
                     one.session_id = self.session
-                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                method.write(self._out, self._last_id + 1, one, self._max_sent)
                 self._last_id += 1
             self.send(self._out.data, self._out.end, now() + 0.2)
             hear_out(self._sock, self._fd)

@@ -2,19 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-
-cdef class Outbox:
-    """Bytes waiting to be sent, in one piece."""
-    cdef:
-        char *data
-        Py_ssize_t cap
-        Py_ssize_t start    # first byte not yet sent
-        Py_ssize_t end
-
-    cdef int reserve(self, Py_ssize_t room) except -1
-    cdef int append(self, bytes data) except -1
-    cdef void clear(self) noexcept
-    cdef Py_ssize_t add(self, Method method, int64_t id, object params, Py_ssize_t limit) except -1
+from .outbox cimport Outbox
 
 
 cdef class Method:
@@ -27,6 +15,9 @@ cdef class Method:
         object _decode              # of the whole envelope
         object _fail                # the decoded "error" member -> an exception
 
+    cdef Py_ssize_t write(
+        self, Outbox box, int64_t id, object params, Py_ssize_t limit
+    ) except -1
     cdef object settle(self, object envelope, int64_t id)
 
 
