@@ -51,7 +51,7 @@ fix: $(STAMPS)/check sync ## sort imports, lay out, mend what ruff can mend
 
 # --- checks: `make -k check` goes on after a failure -----------------------------------------
 
-check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports ## every check that runs no test
+check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports ## every check but the suite
 	@echo "check: all clean"
 
 check-lint: $(STAMPS)/check
@@ -64,7 +64,8 @@ check-cython: $(STAMPS)/check
 	@# it looks for pycodestyle on the PATH
 	PATH="$(abspath $(VENV)/bin):$$PATH" cython-lint src
 
-check-mypy: $(STAMPS)/built $(STAMPS)/check
+# it reads the tests and the benchmarks, and so what they import
+check-mypy: $(STAMPS)/built $(STAMPS)/check $(STAMPS)/test $(STAMPS)/bench
 	$(PY) -m mypy
 
 check-pyright: $(STAMPS)/built $(STAMPS)/check

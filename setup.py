@@ -20,7 +20,9 @@ ANNOTATE = os.environ.get("OSTIARY_ANNOTATE", "") not in {"", "0"}
 # Named one by one: a glob that finds nothing would build a wheel without a core.
 MODULES = [
     "ostiary._io.aio",
+    "ostiary._io.aio_pool",
     "ostiary._io.blocking",
+    "ostiary._io.blocking_pool",
     "ostiary._io.sockets",
     "ostiary._io.stream",
     "ostiary._wire.framer",

@@ -45,6 +45,8 @@ def _arguments(words: Sequence[str] | None) -> argparse.Namespace:
     )
     how.add_argument("--smoke", action="store_true", help="run all of it briefly, judge nothing")
     found = parser.parse_args(words)
+    if found.json is not None and not found.json.parent.is_dir():
+        parser.error(f"--json: there is no folder {found.json.parent}")
     if found.rounds < 5:
         parser.error("--rounds has to be at least 5: fewer make no median")
     return found

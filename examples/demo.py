@@ -226,7 +226,7 @@ def report(console: Console, admin: AdminClient, meter: Meter, agents: int, elap
     errors = meter.errors.total()
     calls = len(meter.took)
     # What it ended itself, by expiry or because a connection went, was not given back.
-    ended = sum(len(admin.audit(action=one, limit=10_000)) for one in ("expire", "end", "revoke"))
+    ended = sum(len(admin.audit(action=one, limit=1000)) for one in ("expire", "end", "revoke"))
     returned = status.leases_granted - status.leases - ended
     even = meter.granted == meter.released == status.leases_granted == returned
 

@@ -38,6 +38,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "__aexit__": "__exit__",
     "_async": "_sync",
     "aio": "blocking",
+    "aio_pool": "blocking_pool",
     "async_sleep": "sleep",
 }
 

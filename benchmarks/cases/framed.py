@@ -6,9 +6,7 @@ Each asks for the same credential and gets the same bytes back.
 from __future__ import annotations
 
 import importlib
-import json
 import os
-import subprocess
 import tempfile
 from pathlib import Path
 from time import monotonic
@@ -17,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..sample import Sample, Stopwatch, Unavailable, Work
+from . import native
 
 if TYPE_CHECKING:
     from ostiary.vault import VaultClient
@@ -47,16 +46,9 @@ class Retrieved(msgspec.Struct, gc=False):
 
 def c_floor(work: Work) -> Sample:
     """The same send and receive from C; `depth` requests leave in one piece."""
-    depth = int(work.options.get("depth", 1))
     poll = ["poll"] if work.options.get("poll") else []
-    done = subprocess.run(
-        [work.tools["pingpong"], work.socket, str(work.count), str(depth), REQUEST, *poll],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    found = json.loads(done.stdout)
-    return Sample(found["cpu"], found["wall"])
+    depth = work.options.get("depth", 1)
+    return native.run(work, "pingpong", work.socket, work.count, depth, REQUEST, *poll)
 
 
 def call(work: Work) -> Sample:

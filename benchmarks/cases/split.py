@@ -5,10 +5,8 @@ A pass keeps every payload until its end, as a caller that decodes them would.
 
 from __future__ import annotations
 
-import json
-import subprocess
-
 from ..sample import Sample, Stopwatch, Unavailable, Work
+from . import native
 
 READ = 64 * 1024
 
@@ -25,14 +23,7 @@ def _buffer(work: Work) -> tuple[bytes, int, int]:
 def c_floor(work: Work) -> Sample:
     """The walk over the length prefixes alone; nothing is copied."""
     _, frames, passes = _buffer(work)
-    done = subprocess.run(
-        [work.tools["frames"], str(work.options["size"]), str(frames), str(passes)],
-        capture_output=True,
-        check=True,
-        text=True,
-    )
-    found = json.loads(done.stdout)
-    return Sample(found["cpu"], found["wall"])
+    return native.run(work, "frames", work.options["size"], frames, passes)
 
 
 def _slices(buffer: bytes) -> list[bytes]:

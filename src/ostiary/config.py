@@ -17,6 +17,7 @@ import msgspec
 from .errors import InvalidArgumentError
 
 __all__ = [
+    "DEFAULT_LIMITS",
     "Address",
     "AddressLike",
     "Limits",
@@ -66,6 +67,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidArgumentError(
                     f"limit {name}={value!r} is not a whole number between 1 and 2**32-1"
                 )
+
+
+DEFAULT_LIMITS: Final = Limits()
 
 
 class UnixAddress(msgspec.Struct, frozen=True):

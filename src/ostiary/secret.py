@@ -7,7 +7,6 @@ Python can neither hide nor wipe.
 
 from __future__ import annotations
 
-import hmac
 import re
 from typing import Any, NoReturn, SupportsIndex, final
 
@@ -79,6 +78,8 @@ class Secret:
         return self._buffer
 
     def __eq__(self, other: object) -> bool:
+        import hmac  # costs 4 ms, which a process that compares no secrets need not pay
+
         if isinstance(other, Secret):
             return hmac.compare_digest(self._open(), other._open())
         if isinstance(other, str):

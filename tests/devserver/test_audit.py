@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -120,7 +120,7 @@ def test_an_older_head_with_its_older_tail(home: Path) -> None:
 
 
 @pytest.fixture
-def busy(vault: RunningVault, connect: Connect) -> Iterator[RunningVault]:
+def busy(vault: RunningVault, connect: Connect) -> RunningVault:
     one, guest = connect("demo"), connect("guest")
     one.release(one.retrieve("maps/token")["lease_id"])
     one.use("hook/key", "sign", data="x")

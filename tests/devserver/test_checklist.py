@@ -248,6 +248,17 @@ def test_too_long_a_frame(connect: Connect) -> None:
     assert one.at_end()
 
 
+@pytest.mark.parametrize("tcp", [False, True])
+def test_the_error_arrives_though_the_frame_was_on_its_way(connect: Connect, tcp: bool) -> None:
+    # A peer that writes its whole frame before it reads: closing at once would reset the
+    # connection and take the answer with it.
+    for _ in range(10):
+        one = connect("demo", tcp=tcp)
+        one.sock.sendall((5 * 1024 * 1024).to_bytes(4, "big") + b"x" * (5 * 1024 * 1024))
+        assert one.receive()["error"]["code"] == "INVALID_REQUEST"
+        assert one.at_end()
+
+
 def test_longest_frame_is_taken(connect: Connect) -> None:
     one = connect("demo")
     request = b'{"id":9,"method":"list","params":{}}'

@@ -102,6 +102,11 @@ def request(one: Wire, host: Host, **params: Any) -> Any:
     return one.use("up/key", "http_request", **params)
 
 
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    return trustme.CA()
+
+
 # -- what is sent -----------------------------------------------------------------
 
 
@@ -272,6 +277,42 @@ def test_other_connections_go_on_meanwhile() -> None:
         assert one.receive()["id"] == behind
 
 
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_stopping_vault_does_not_wait_for_a_host(tls: bool, authority: trustme.CA) -> None:
+    gate = threading.Event()
+    context: ssl.SSLContext | None = None
+    client = ssl.create_default_context()
+    if tls:
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("localhost").configure_cert(context)
+        authority.configure_trust(client)
+
+    def answer(_: bytes) -> bytes:
+        gate.wait(60)
+        return b""
+
+    with ExitStack() as stack:
+        host = Host(answer, context, 0.0)
+        stack.callback(host.close)
+        stack.callback(gate.set)
+        allow = frozenset({f"localhost:{host.port}"})
+        before = set(threading.enumerate())
+        with running(http_allow=allow, http_tls=client, stop_grace=0.1) as vault:
+            vault.put("up/key", SECRET)
+            one = Wire(vault.socket_path).login("demo", vault.add_agent("demo"))
+            stack.callback(one.close)
+            scheme = "https" if tls else "http"
+            params = {"url": f"{scheme}://localhost:{host.port}/"}
+            one.send("use", {"path": "up/key", "operation": "http_request", "params": params})
+            while not host.requests:
+                time.sleep(0.01)
+        # The worker that waited is told to stop, and does: a process would end with it.
+        for thread in set(threading.enumerate()) - before:
+            thread.join(20)
+            assert not thread.is_alive()
+        assert not gate.is_set()
+
+
 def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("http_proxy", "HTTP_PROXY", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -280,11 +321,6 @@ def test_proxies_of_the_environment_are_ignored(monkeypatch: pytest.MonkeyPatch)
 
 
 # -- TLS --------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
 
 
 @pytest.mark.parametrize(

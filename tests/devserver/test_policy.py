@@ -198,7 +198,7 @@ def test_use_conditions(conditions: dict[str, Any], use: Use, allowed: bool) -> 
 )
 def test_policies_that_make_no_sense(fields: dict[str, Any]) -> None:
     with pytest.raises(Refusal) as caught:
-        Book([]).put(policy(**fields))
+        Book.prepare(policy(**fields))
     assert caught.value.code == "INVALID_REQUEST"
 
 

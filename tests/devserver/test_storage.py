@@ -177,12 +177,16 @@ def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:
         pass
 
 
-def test_a_taken_port(tmp_path: Path) -> None:
+def test_a_taken_port(no_leaked_descriptors: None, tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         home = tmp_path / "home"
-        with pytest.raises(DevserverError, match=f"127.0.0.1:{port}"), running(home, ports=(port,)):
-            pass
+        for ports in ((port,), (0, port), (0, 0, port)):
+            with (
+                pytest.raises(DevserverError, match=f"127.0.0.1:{port}"),
+                running(home, ports=ports),
+            ):
+                pass
     assert not (home / "vault.sock").exists()
     with running(home):
         pass

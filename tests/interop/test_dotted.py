@@ -109,7 +109,7 @@ def key(vault: RunningVault) -> SigningKey:
 @pytest.fixture(params=["unix", "tcp"])
 def client(request: pytest.FixtureRequest, vault: RunningVault) -> Iterator[DottedClient]:
     assert vault.tcp is not None
-    address = str(vault.socket_path) if request.param == "unix" else "%s:%d" % vault.tcp
+    address = str(vault.socket_path) if request.param == "unix" else ":".join(map(str, vault.tcp))
     one = DottedClient(address)
     yield one
     one.close()

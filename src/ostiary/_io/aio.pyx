@@ -29,7 +29,7 @@ from ..errors import (
     TransportError,
 )
 from .aio_connect import reach, shake_hands
-from .sockets import check_peer, forget_after_fork, seconds_left, tune
+from .sockets import check_peer, seconds_left, tune
 from .tls import engine_for
 
 Done = None     # for annotations; see the .pyi
@@ -95,10 +95,9 @@ cdef class AsyncChannel:
             _Pending pending
         if self._fd < 0 or self._born != fork_count:
             raise ConnectionLostError("the connection is closed; open another")
-        if (
-            len(self._pending) >= MAX_PENDING
-            or self._out.end - self._out.start + self._records.end - self._records.start > MAX_QUEUED
-        ):
+        if len(self._pending) >= MAX_PENDING:
+            raise self._overloaded()
+        if self._out.held() + self._records.held() > MAX_QUEUED:
             raise self._overloaded()
         if method.session:
             params.session_id = self.session
@@ -148,17 +147,22 @@ cdef class AsyncChannel:
     async def call_many(self, Method method not None, params, double deadline):
         futures = []
         results = []
-        queued = self._out.end - self._out.start
+        queued = self._out.held()
         try:
             for one in params:
                 futures.append(self.call(method, one, deadline))
         except BaseException:
-            # All or nothing: what was queued for the first ones is taken back unsent.
-            self._last_id -= len(futures)
-            for position in range(len(futures)):
-                del self._pending[self._last_id + 1 + position]
-            self._queued -= self._out.end - self._out.start - queued
-            self._out.end = self._out.start + queued
+            # All or nothing: what was queued for the first ones is taken back unsent. There
+            # is nothing to take back when the channel closed over it.
+            if self._fd >= 0:
+                self._last_id -= len(futures)
+                for position in range(len(futures)):
+                    del self._pending[self._last_id + 1 + position]
+                self._queued -= self._out.held() - queued
+                self._out.end = self._out.start + queued
+            for future in futures:
+                if future.done():
+                    _seen(future)
             raise
         try:
             for future in futures:
@@ -348,11 +352,14 @@ cdef class AsyncChannel:
             result = pending.method.settle(envelope, id)
         except UnexpectedShape as error:
             future.set_exception(error)
-        except TransportError:
-            self._pending[id] = pending     # to fail with all the others
-            raise
         except OstiaryError as error:
+            if isinstance(error, TransportError):
+                self._pending[id] = pending     # to fail with all the others
+                raise
             future.set_exception(error)
+        except BaseException:
+            self._pending[id] = pending
+            raise
         else:
             future.set_result(result)
         return 0
@@ -495,88 +502,6 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     channel._fd = sock.fileno()
     loop.add_reader(channel._fd, channel._readable)
     return channel
-
-
-class AsyncChannelPool:
-    """The one multiplexed channel of a client, opened by whoever needs it first."""
-
-    def __init__(self, opener, limit):
-        self._opener = opener
-        self._channel = None
-        self._opening = None
-        self._closed = False
-        forget_after_fork(self)
-
-    def ready(self):
-        cdef AsyncChannel channel = self._channel
-        if channel is not None and channel.usable():
-            return channel
-        return None
-
-    async def open(self, deadline):
-        asyncio = _asyncio()
-        loop = get_running_loop()
-        while True:
-            if self._closed:
-                raise ClientStateError("the client is closed; call connect() again")
-            channel = self.ready()
-            if channel is not None:
-                return channel
-            task = self._opening
-            mine = task is None or task.done() or task.get_loop() is not loop
-            if mine:
-                # A task of its own: whoever began it may be cancelled while others wait.
-                task = self._opening = loop.create_task(self._opener(deadline))
-                task.add_done_callback(self._opened)
-            left = seconds_left(deadline)
-            await asyncio.wait((task,), timeout=None if left == INFINITY else left)
-            if not task.done():
-                raise DeadlineError("the call's time ran out while the connection was opened")
-            if task.cancelled():
-                continue
-            error = task.exception()
-            if error is None:
-                continue
-            if mine or not isinstance(error, DeadlineError):
-                # One instance per waiter: a shared one would collect all their tracebacks.
-                raise error if mine else _same(error)
-
-    def _opened(self, task):
-        if self._opening is task:
-            self._opening = None
-        if task.cancelled() or task.exception() is not None:
-            return
-        if self._closed:
-            task.result().close()
-        else:
-            self._channel = task.result()
-
-    def release(self, channel):
-        pass
-
-    def channels(self):
-        channel = self._channel
-        return [] if channel is None or channel.closed else [channel]
-
-    def close(self):
-        self._closed = True
-        if self._opening is not None and not self._opening.get_loop().is_closed():
-            self._opening.cancel()
-        channel, self._channel = self._channel, None
-        if channel is not None:
-            channel.close()
-
-    def abandon(self):
-        if self._channel is not None:
-            self._channel.abandon()
-        self._channel = None
-        self._opening = None
-
-
-cdef object _same(error):
-    import copy
-
-    return copy.copy(error)
 
 
 async def acquire(lock, double deadline):

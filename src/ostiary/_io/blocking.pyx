@@ -18,7 +18,6 @@ from .stream cimport Stream
 import socket
 import threading
 import time
-from collections import deque
 
 from .._wire.framer import too_long
 from .._wire.rpc import UnexpectedShape
@@ -30,7 +29,7 @@ from ..errors import (
     ProtocolError,
     TransportError,
 )
-from .sockets import check_peer, forget_after_fork, tune
+from .sockets import check_peer, tune
 from .stream import reach
 from .tls import engine_for
 
@@ -282,135 +281,3 @@ def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=
         sock.close()
         raise
     return channel
-
-
-cdef class _Waiter:
-    pass
-
-
-@cython.final
-cdef class ChannelPool:
-    def __init__(self, opener, Py_ssize_t limit):
-        self._opener = opener
-        self._limit = limit
-        self._idle = []
-        self._channels = set()
-        self._waiters = deque()
-        forget_after_fork(self)
-
-    # The counters and lists below change only between two releases of the GIL, so they need
-    # no lock; only waiting does.
-
-    def ready(self):
-        cdef Channel channel
-        while self._idle:
-            channel = <Channel>self._idle.pop()
-            if not channel.stale():
-                return channel
-            self._drop(channel)
-        return None
-
-    def open(self, double deadline):
-        cdef:
-            Channel channel
-            _Waiter waiter
-        if self._closed:
-            raise ClientStateError("the client is closed; call connect() again")
-        # Another thread may have given one back since `ready` found none.
-        channel = self.ready()
-        if channel is not None:
-            return channel
-        if self._open < self._limit:
-            self._open += 1
-        else:
-            waiter = _Waiter()
-            waiter.lock = Lock()
-            waiter.lock.acquire()
-            self._waiters.append(waiter)
-            left = deadline - now()
-            try:
-                waiter.lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0))
-            except BaseException:       # KeyboardInterrupt: what it was handed goes on
-                if not self._withdraw(waiter):
-                    if waiter.channel is not None:
-                        self.release(waiter.channel)
-                    else:
-                        self._open -= 1
-                        self._wake(None)
-                raise
-            if not waiter.served:
-                # Unless it is served in this very moment: then it is taken.
-                if self._withdraw(waiter):
-                    raise DeadlineError(
-                        f"the call's time ran out while all {self._limit} connections were busy; "
-                        "raise max_connections, or the timeout"
-                    )
-            if self._closed:
-                raise ClientStateError("the client was closed while this call waited")
-            if waiter.channel is not None:
-                return waiter.channel
-        try:
-            channel = self._opener(deadline)
-        except BaseException:
-            self._open -= 1
-            self._wake(None)
-            raise
-        if self._closed:
-            channel.close()
-            raise ClientStateError("the client was closed while this call connected")
-        self._channels.add(channel)
-        return channel
-
-    def release(self, Channel channel):
-        if channel._fd < 0 or self._closed or channel._born != fork_count:
-            self._drop(channel)
-        elif not self._wake(channel):
-            self._idle.append(channel)
-
-    cdef int _drop(self, Channel channel) except -1:
-        if channel in self._channels:
-            self._channels.discard(channel)
-            self._open -= 1
-            channel.close()
-            self._wake(None)
-        return 0
-
-    cdef bint _withdraw(self, _Waiter waiter) except -1:
-        """Leave the queue; False when there is nothing to leave, having been served."""
-        try:
-            self._waiters.remove(waiter)
-        except ValueError:
-            return False
-        return True
-
-    cdef int _wake(self, Channel channel) except -1:
-        """Hand a channel, or leave to open one, to whoever waits longest; 0 if nobody does."""
-        cdef _Waiter waiter
-        if not self._waiters:
-            return 0
-        waiter = <_Waiter>self._waiters.popleft()
-        waiter.channel = channel
-        waiter.served = True
-        if channel is None:
-            self._open += 1
-        waiter.lock.release()
-        return 1
-
-    def channels(self):
-        return list(self._channels)
-
-    def close(self):
-        self._closed = True
-        self._idle.clear()
-        while self._waiters:
-            (<_Waiter>self._waiters.popleft()).lock.release()
-        for channel in list(self._channels):
-            self._drop(channel)
-
-    def abandon(self):
-        for channel in self._channels:
-            (<Channel>channel).abandon()
-        self._channels = set()
-        self._idle = []
-        self._waiters = deque()
-        self._open = 0

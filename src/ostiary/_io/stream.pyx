@@ -143,6 +143,7 @@ cdef class Stream:
         records, done = self._tls.handshake(b"")
         while True:
             self._send_records(records, deadline)
+            records = b""
             if done:
                 return
             wait(self._fd, False, True, deadline)

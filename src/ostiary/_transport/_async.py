@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.aio import AsyncChannel, AsyncChannelPool, AsyncLock, Done, acquire, async_sleep, connect
+from .._io.aio import AsyncChannel, AsyncLock, Done, acquire, async_sleep, connect
+from .._io.aio_pool import AsyncChannelPool
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method

@@ -7,7 +7,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.blocking import Channel, ChannelPool, Done, Lock, acquire, connect, sleep
+from .._io.blocking import Channel, Done, Lock, acquire, connect, sleep
+from .._io.blocking_pool import ChannelPool
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method

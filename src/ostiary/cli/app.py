@@ -21,6 +21,8 @@ app = typer.Typer(
     epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable; "
     "130 interrupted.",
     no_args_is_help=True,
+    # Paragraphs are filled, and what stands in backquotes is set apart.
+    rich_markup_mode="markdown",
     # A traceback with locals would print secrets.
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -45,7 +47,6 @@ def _root(  # pyright: ignore[reportUnusedFunction]
     pass
 
 
-@app.command("version")
 def show_version(json: Json = False) -> None:
     """Show the versions of ostiary and Python, and the platform."""
     from .. import __version__ as package_version
@@ -65,5 +66,6 @@ def show_version(json: Json = False) -> None:
 
 app.command("dev")(dev)
 app.command("doctor")(doctor)
+app.command("version")(show_version)
 for domain in DOMAINS:
     app.add_typer(domain.commands, name=domain.name)

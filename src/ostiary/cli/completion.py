@@ -48,7 +48,7 @@ def _ask(
     try:
         from ..devserver.admin import AdminClient
 
-        path = socket_path(Path(home) if home else None, Path(socket) if socket else None)
+        path = socket_path(Path(home) if home else None, socket)
         with closing(AdminClient(path, timeout=_SECONDS)) as admin:
             return [name for name in names(admin) if name.startswith(incomplete)]
     except (OstiaryError, OSError):

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final
 
 import msgspec
 import typer
 from rich.panel import Panel
 from rich.text import Text
 
+from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
@@ -23,6 +25,8 @@ __all__ = ["dev"]
 
 _PORT = 7600
 _DEMO_PORT = 8200
+# What the product calls the variable that unlocks a vault where nobody can type.
+_PASSPHRASE_VARIABLE: Final = "SANCTUM_PASSPHRASE"
 
 
 def dev(
@@ -75,6 +79,9 @@ def dev(
 ) -> None:
     """Run a local vault for DEVELOPMENT, until Ctrl-C or SIGTERM.
 
+    A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
+    is set and no option says otherwise.
+
     Exit codes: 0 stopped as asked; 1 could not start, such as beside a live vault on the
     same home; 2 wrong usage. With --json one line on stdout says that it is ready and where.
     """
@@ -84,12 +91,15 @@ def dev(
                 "choose one of --passphrase, --passphrase-stdin and --master-key"
             )
         directory = home_directory(home)
+        _same_seal(directory, by_passphrase=passphrase or passphrase_stdin, by_file=master_key)
         secret: Secret | None = None
         if passphrase:
             made = (directory / "vault.db").exists()
             secret = read_passphrase("Passphrase of the vault", new=not made)
         elif passphrase_stdin:
             secret = read_passphrase_line()
+        elif os.environ.get(_PASSPHRASE_VARIABLE) and _sealed_by_passphrase(directory):
+            secret = Secret(os.environ[_PASSPHRASE_VARIABLE])
         from ..devserver import Options, serve
 
         ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
@@ -105,6 +115,27 @@ def dev(
         if not json:
             screen.note("stopped")
     raise typer.Exit(code)
+
+
+def _sealed_by_passphrase(directory: Path) -> bool:
+    return (directory / "vault.db").exists() and not (directory / "master.key").exists()
+
+
+def _same_seal(directory: Path, *, by_passphrase: bool, by_file: bool) -> None:
+    """Refuse to be told one seal while the vault has the other: it is chosen once."""
+    if not (directory / "vault.db").exists():
+        return
+    sealed_by_file = (directory / "master.key").exists()
+    if by_passphrase and sealed_by_file:
+        raise InvalidArgumentError(
+            f"the vault in {directory} is sealed by its master.key and not by a passphrase; "
+            "leave the passphrase out, or give another --home"
+        )
+    if by_file and not sealed_by_file:
+        raise InvalidArgumentError(
+            f"the vault in {directory} has no master.key and is sealed by a passphrase; give "
+            "--passphrase, or another --home"
+        )
 
 
 def _announce(screen: Screen, server: VaultServer) -> None:

@@ -33,7 +33,7 @@ Home = Annotated[
     ),
 ]
 Socket = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--socket",
         metavar="PATH",
@@ -68,7 +68,7 @@ def reporting(json: bool) -> Generator[Screen, None, None]:
 
 
 @contextmanager
-def session(home: Path | None, socket: Path | None, json: bool) -> Generator[Session, None, None]:
+def session(home: Path | None, socket: str | None, json: bool) -> Generator[Session, None, None]:
     """Open the administration of the server that the options name."""
     with reporting(json) as screen:
         # Here, because --help and completion need none of it.
@@ -88,10 +88,10 @@ def home_directory(home: Path | None) -> Path:
     raise InvalidArgumentError(f"{chosen} names no directory; set HOME or give --home")
 
 
-def socket_path(home: Path | None, socket: Path | None) -> Path:
+def socket_path(home: Path | None, socket: str | None) -> Path:
     """Return the server's socket: --socket, --home, the environment, then the default."""
     if socket is not None:
-        return _unix(str(socket), "--socket")
+        return _unix(socket, "--socket")
     if home is None and (address := os.environ.get("OSTIARY_VAULT_ADDRESS")):
         return _unix(address, "OSTIARY_VAULT_ADDRESS")
     return home_directory(home) / "vault.sock"

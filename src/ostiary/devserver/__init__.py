@@ -6,11 +6,15 @@
 
 from __future__ import annotations
 
-from .faults import DevserverError
-from .inprocess import RunningVault, running
-from .options import Options, default_home
-from .program import serve
-from .server import VaultServer
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .faults import DevserverError
+    from .inprocess import RunningVault, running
+    from .options import Options, default_home
+    from .program import serve
+    from .server import VaultServer
 
 __all__ = [
     "DevserverError",
@@ -21,3 +25,21 @@ __all__ = [
     "running",
     "serve",
 ]
+
+_WHERE = {
+    "DevserverError": "faults",
+    "Options": "options",
+    "RunningVault": "inprocess",
+    "VaultServer": "server",
+    "default_home": "options",
+    "running": "inprocess",
+    "serve": "program",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Every `ostiary` command comes through here for one name or two, and the server with its
+    # loop and database would cost each of them 100 ms.
+    if name in _WHERE:
+        return getattr(import_module(f"{__name__}.{_WHERE[name]}"), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -204,8 +204,13 @@ class AdminClient:
             with self._lock:
                 channel = self._channel
                 if channel is None or channel.closed or channel.stale():
+                    # The vault serves its owner alone, so it runs as us: whoever else
+                    # listens there is not to be handed a secret.
                     channel = self._channel = connect(
-                        self._address, deadline=deadline, limits=Limits()
+                        self._address,
+                        deadline=deadline,
+                        limits=Limits(),
+                        expected_uid=os.geteuid(),
                     )
                 return channel.call(method, params, deadline)
         except TransportError as error:

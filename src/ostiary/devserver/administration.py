@@ -186,11 +186,14 @@ class Administration:
         credential = self._credential(path)
         self._check_value(value)
         now = vault.clock.wall()
-        credential.sealed = keyring.seal(path, value)
-        credential.about.updated_at = credential.about.rotated_at = now
+        credential = msgspec.structs.replace(
+            credential,
+            sealed=keyring.seal(path, value),
+            about=msgspec.structs.replace(credential.about, updated_at=now, rotated_at=now),
+        )
+        vault.put_credential(credential)
         for lease in vault.leases.of_path(path):
             vault.end_lease(lease, "lease.revoke", "the credential was rotated")
-        vault.put_credential(credential)
         vault.record(Event("credential.rotate", "rotate", resource=path))
         return entry(credential)
 
@@ -272,8 +275,7 @@ class Administration:
 
     def _put_policy(self, policy: Policy) -> None:
         vault = self._vault
-        vault.book.put(policy)
-        vault.store.put_policy(policy)
+        vault.put_policy(policy)
         vault.record(Event("policy.create", "create", policy=policy.name))
 
     def policy_list(self) -> dict[str, object]:
@@ -286,8 +288,7 @@ class Administration:
         vault.require_open()
         if name not in vault.book:
             raise _missing("policy", name)
-        vault.book.remove(name)
-        vault.store.remove_policy(name)
+        vault.remove_policy(name)
         vault.record(Event("policy.delete", "delete", policy=name))
         return {}
 

@@ -6,6 +6,7 @@ Neighbour: `ostiary.testing.plugin` makes fixtures of it.
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 import threading
@@ -55,8 +56,13 @@ class RunningVault:
         key = keys.generate()
         suffix = ".key" if passphrase is None else ".key.enc"
         path = self.home / "keys" / f"{name}{suffix}"
+        # First the registration, which refuses names that are no file names either.
         self._do(lambda: self._server.owner.agent_add(name, key.public_key, allow=list(allow)))
-        keys.save(key, path, passphrase=passphrase)
+        try:
+            keys.save(key, path, passphrase=passphrase)
+        except BaseException:
+            self._do(lambda: self._server.owner.agent_remove(name))
+            raise
         return path
 
     def put(self, path: str, value: str | bytes, type: str = "api_key", **about: Any) -> None:
@@ -107,6 +113,7 @@ def running(
     listens on a free loopback port. `demo` loads the documentation's agent and credentials.
     Other settings are those of `Options`.
     """
+    ours = os.getpid()
     temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None
     settings.setdefault("ports", (0,) if tcp else ())
     try:
@@ -114,13 +121,14 @@ def running(
         with _thread(VaultServer(options)) as vault:
             yield vault
     finally:
-        if temporary is not None:
+        if temporary is not None and os.getpid() == ours:
             shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
 def _thread(server: VaultServer) -> Generator[RunningVault]:
-    loop = asyncio.new_event_loop()
+    loop = asyncio.SelectorEventLoop()  # as in `program`
+    ours = os.getpid()
     thread = threading.Thread(target=_run, args=(loop,), name="ostiary-vault", daemon=True)
     thread.start()
     try:
@@ -129,12 +137,15 @@ def _thread(server: VaultServer) -> Generator[RunningVault]:
         try:
             yield vault
         finally:
-            vault._close()  # pyright: ignore[reportPrivateUsage]
-            _wait(server.stop(), loop)
+            # A forked child that leaves the block has no such thread to wait for.
+            if os.getpid() == ours:
+                vault._close()  # pyright: ignore[reportPrivateUsage]
+                _wait(server.stop(), loop)
     finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        loop.close()
+        if os.getpid() == ours:
+            loop.call_soon_threadsafe(loop.stop)
+            thread.join()
+            loop.close()
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:

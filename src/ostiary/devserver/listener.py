@@ -55,6 +55,7 @@ class Listener:
         self.loop = loop
         self.workers = workers
         self.stopping = False
+        self.stopped = False
         self.connections: set[Connection] = set()
         self.busy = 0
         # One buffer for all: asyncio fills it and hands it over in one step, and the framer
@@ -90,7 +91,7 @@ class Listener:
 
     def wake(self) -> None:
         """Have what happened committed at the end of this turn."""
-        if not self._scheduled:
+        if not self._scheduled and not self.stopped:
             self._scheduled = True
             self.loop.call_soon(self.turn)
 
@@ -115,7 +116,7 @@ class Listener:
             self.vault.expire()
             self.vault.save_counts()
             self.wake()
-        late = self.loop.time() - self.vault.options.handshake_timeout
+        late = self.vault.clock.steady() - self.vault.options.handshake_timeout
         for connection in list(self.connections):
             if connection.opened_at < late and connection.is_stranger():
                 connection.abort()
@@ -136,7 +137,8 @@ class Listener:
             await asyncio.sleep(0.005)
         for connection in list(self.connections):
             connection.abort()
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # for the transports to say that they are closed
+        self.stopped = True
 
 
 @final
@@ -160,7 +162,7 @@ class Connection(asyncio.BufferedProtocol):
         self._lingering = -1  # bytes thrown away since, once it has ended
         self._ended = False  # the peer will send no more
         self._owner_spoke = False
-        self.opened_at = listener.loop.time()
+        self.opened_at = listener.vault.clock.steady()
 
     # -- asyncio ------------------------------------------------------------
 

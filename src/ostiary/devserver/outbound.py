@@ -12,9 +12,10 @@ import ipaddress
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
-from typing import Final, NoReturn
+from typing import Final, NoReturn, final
 from urllib.parse import urlsplit
 
 import h11
@@ -22,7 +23,7 @@ import msgspec
 
 from .faults import Refusal, invalid, ssrf, upstream
 
-__all__ = ["Answer", "Limits", "Target", "fetch", "is_public", "parse_target"]
+__all__ = ["Answer", "Calls", "Limits", "Target", "fetch", "is_public", "parse_target"]
 
 _HOST = re.compile(r"[A-Za-z0-9._-]{1,253}")
 _TARGET = re.compile(r"[\x21-\x7e]*")
@@ -44,6 +45,38 @@ class Target(msgspec.Struct, frozen=True):
     host_header: bytes
 
 
+@final
+class Calls:
+    """The sockets now in use, so that a stopping vault need not wait for distant hosts."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._sockets: set[socket.socket] = set()
+        self._over = False
+
+    def begin(self, sock: socket.socket) -> None:
+        with self._lock:
+            if self._over:
+                raise OSError("the vault is stopping")
+            self._sockets.add(sock)
+
+    def end(self, sock: socket.socket) -> None:
+        with self._lock:
+            self._sockets.discard(sock)
+        sock.close()
+
+    def abort(self) -> None:
+        """Have every request fail now, and every later one."""
+        with self._lock:
+            self._over = True
+            for sock in self._sockets:
+                try:
+                    # Not the TLS socket's own: it would also change what a reader holds.
+                    socket.socket.shutdown(sock, socket.SHUT_RDWR)
+                except OSError:
+                    pass  # not connected yet, or no longer
+
+
 class Limits(msgspec.Struct, frozen=True):
     """What one request may cost."""
 
@@ -51,6 +84,7 @@ class Limits(msgspec.Struct, frozen=True):
     body: int
     allow: frozenset[str]
     tls: ssl.SSLContext | None = None
+    calls: Calls = msgspec.field(default_factory=Calls)
 
 
 class Answer(msgspec.Struct, frozen=True):
@@ -137,7 +171,7 @@ def fetch(
     try:
         return _converse(sock, outgoing, body, limits.body, deadline)
     finally:
-        sock.close()
+        limits.calls.end(sock)
 
 
 def _allowed(target: Target, allow: frozenset[str]) -> bool:
@@ -171,29 +205,47 @@ def _dial(target: Target, limits: Limits, deadline: float) -> socket.socket:
     for family, address in _addresses(target, limits.allow)[:4]:
         candidate = socket.socket(family, socket.SOCK_STREAM)
         try:
+            limits.calls.begin(candidate)
             candidate.settimeout(_left(deadline, sent=False))
             candidate.connect((address, target.port))
         except OSError:
-            candidate.close()
+            limits.calls.end(candidate)
             continue
         except BaseException:
-            candidate.close()
+            limits.calls.end(candidate)
             raise
         sock = candidate
         break
     if sock is None:
         raise upstream("the host cannot be reached", sent=False)
-    if not target.tls:
-        return sock
+    return _secure(sock, target, limits, deadline) if target.tls else sock
+
+
+def _secure(sock: socket.socket, target: Target, limits: Limits, deadline: float) -> socket.socket:
+    """Agree on TLS; the socket that comes back has taken over the given one."""
     context = limits.tls or ssl.create_default_context()
     try:
         sock.settimeout(_left(deadline, sent=False))
-        return context.wrap_socket(sock, server_hostname=target.host)
+        wrapped = context.wrap_socket(
+            sock, server_hostname=target.host, do_handshake_on_connect=False
+        )
+        limits.calls.end(sock)  # detached by now: closing it closes nothing
+        limits.calls.begin(wrapped)
     except (OSError, ValueError):
-        sock.close()
+        limits.calls.end(sock)
+        raise upstream("the host cannot be reached by TLS", sent=False) from None
     except BaseException:
-        sock.close()
+        limits.calls.end(sock)
         raise
+    try:
+        wrapped.do_handshake()
+        return wrapped
+    except (OSError, ValueError):
+        pass
+    except BaseException:
+        limits.calls.end(wrapped)
+        raise
+    limits.calls.end(wrapped)
     raise upstream("the host did not prove its name by TLS", sent=False)
 
 

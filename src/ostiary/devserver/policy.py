@@ -79,7 +79,7 @@ class Decision(msgspec.Struct, frozen=True):
 
 
 @final
-class _Rule:
+class Rule:
     """A policy made ready to ask."""
 
     def __init__(self, policy: Policy) -> None:
@@ -168,8 +168,8 @@ class Book:
     """Every policy, and which of them concern whom."""
 
     def __init__(self, policies: Iterable[Policy]) -> None:
-        self._rules = {policy.name: _Rule(policy) for policy in policies}
-        self._cache: dict[tuple[str, str, str], tuple[_Rule, ...]] = {}
+        self._rules = {policy.name: Rule(policy) for policy in policies}
+        self._cache: dict[tuple[str, str, str], tuple[Rule, ...]] = {}
 
     def policies(self) -> list[Policy]:
         return [rule.policy for rule in self._rules.values()]
@@ -177,9 +177,14 @@ class Book:
     def __contains__(self, name: str) -> bool:
         return name in self._rules
 
-    def put(self, policy: Policy) -> None:
-        """Add or replace a policy; raises `Refusal` when it makes no sense."""
-        self._rules[policy.name] = _Rule(policy)
+    @staticmethod
+    def prepare(policy: Policy) -> Rule:
+        """Make a policy ready; raises `Refusal` when it makes no sense."""
+        return Rule(policy)
+
+    def put(self, rule: Rule) -> None:
+        """Add a policy or replace the one of its name."""
+        self._rules[rule.policy.name] = rule
         self._cache.clear()
 
     def remove(self, name: str) -> None:
@@ -192,7 +197,7 @@ class Book:
             rule.forget(agent)
         self._cache.clear()
 
-    def _concerning(self, agent: str, resource: str, action: str) -> tuple[_Rule, ...]:
+    def _concerning(self, agent: str, resource: str, action: str) -> tuple[Rule, ...]:
         key = (agent, resource, action)
         found = self._cache.get(key)
         if found is None:
@@ -219,7 +224,7 @@ class Book:
         best: Policy | None = None
         because: str | None = None
         wait = 0.0
-        granted: list[_Rule] = []
+        granted: list[Rule] = []
         for rule in self._concerning(agent, resource, action):
             if not rule.unconditional:
                 objection = rule.objection(agent, action, use, steady, wall)

@@ -24,7 +24,10 @@ def serve(options: Options, *, on_ready: Callable[[VaultServer], object] | None 
     """
     # The whole process is the vault's: nothing it creates is for other users.
     os.umask(0o077)
-    return asyncio.run(_serve(options, on_ready))
+    # The standard loop, whatever the process prefers: the listener shares one buffer between
+    # connections, which is sound only where filling it and taking it are one step.
+    with asyncio.Runner(loop_factory=asyncio.SelectorEventLoop) as runner:
+        return runner.run(_serve(options, on_ready))
 
 
 async def _serve(options: Options, on_ready: Callable[[VaultServer], object] | None) -> int:

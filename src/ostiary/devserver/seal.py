@@ -113,12 +113,16 @@ def create(home: Home, passphrase: Secret | None) -> tuple[Keyring, Wrapping]:
 def unwrap(home: Home, wrapping: Wrapping, passphrase: Secret | None) -> Keyring:
     """Open the root key; slow with a passphrase. Raises `DevserverError` when it will not."""
     if wrapping.kdf == "key-file":
+        if passphrase is not None:
+            raise DevserverError(
+                f"this vault is sealed by {home.master_key} and not by a passphrase; leave it out"
+            )
         key = _read_master(home)
         wrong = f"{home.master_key} is not the key this vault was made with; restore the right one"
     elif wrapping.kdf == "argon2id":
         if passphrase is None:
             raise DevserverError(
-                "this vault is sealed with a passphrase; give it in SANCTUM_PASSPHRASE or unlock it"
+                "this vault is sealed with a passphrase; give it, or start locked and unlock it"
             )
         key = _stretch(passphrase, wrapping.salt, wrapping.ops, wrapping.memory_bytes)
         wrong = "the passphrase is not this vault's; try again"

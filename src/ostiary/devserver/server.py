@@ -10,6 +10,7 @@ import asyncio
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from pathlib import Path
 from typing import final
 
@@ -30,7 +31,7 @@ _SWEEP = 1.0
 
 @final
 class VaultServer:
-    """An embedded vault. `start` and `stop` belong to one running event loop."""
+    """An embedded vault, started and stopped once, on one running event loop."""
 
     def __init__(self, options: Options) -> None:
         self.options = options
@@ -38,6 +39,9 @@ class VaultServer:
         self.socket_path = self.home / "vault.sock"
         self.tcp: tuple[tuple[str, int], ...] = ()
         self._files: Home | None = None
+        self._vault: Vault | None = None
+        self._listener: Listener | None = None
+        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
         self._servers: list[asyncio.Server] = []
         self._socket_id: tuple[int, int] | None = None
         self._sweeper: asyncio.TimerHandle | None = None
@@ -52,9 +56,6 @@ class VaultServer:
 
     async def _start(self) -> None:
         loop = asyncio.get_running_loop()
-        self._vault: Vault | None = None
-        self._listener: Listener | None = None
-        self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
         self._files = Home(self.home)
         # On this thread, which the database then belongs to; argon2 may take a moment, and
         # nobody is connected yet.
@@ -63,23 +64,22 @@ class VaultServer:
             demo.load(vault, self._files.keys)
         vault.flush()
         listener = self._listener = Listener(vault, loop, self._workers, os.geteuid())
-        sockets = [self._bind_tcp(port) for port in self.options.listen_ports]
-        try:
-            local = self._files.bind()
-        except BaseException:
-            for sock in sockets:
-                sock.close()
-            raise
-        found = os.stat(self.socket_path)
-        self._socket_id = (found.st_dev, found.st_ino)
-        self._servers.append(
-            await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
-        )
-        for sock in sockets:
+        with ExitStack() as failing:
+            sockets = [
+                failing.enter_context(self._bind_tcp(port)) for port in self.options.listen_ports
+            ]
+            local = failing.enter_context(self._files.bind())
+            found = os.stat(self.socket_path)
+            self._socket_id = (found.st_dev, found.st_ino)
+            self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
             self._servers.append(
-                await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+                await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
             )
-        self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
+            for sock in sockets:
+                self._servers.append(
+                    await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+                )
+            failing.pop_all()  # the servers close them now
         shown = f"[{self.options.host}]" if ":" in self.options.host else self.options.host
         vault.addresses = [
             f"unix://{self.socket_path}",
@@ -125,6 +125,15 @@ class VaultServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
+        # Accepting takes asyncio three turns, and closing the server in the middle of one
+        # leaves a socket that nobody closes: first no new ones, then those are finished.
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for listening in server.sockets:
+                if listening.fileno() >= 0:  # a start that failed has closed them
+                    loop.remove_reader(listening)
+        for _ in range(3):
+            await asyncio.sleep(0)
         for server in self._servers:
             server.close()
         self._servers.clear()
@@ -132,7 +141,9 @@ class VaultServer:
         if self._listener is not None:
             await self._listener.stop(self.options.stop_grace)
             self._listener = None
-        # A host that is still being waited for is not waited for any longer.
+        if self._vault is not None:
+            # A host that is still being waited for is not waited for any longer.
+            self._vault.http.calls.abort()
         self._workers.shutdown(wait=False, cancel_futures=True)
         try:
             if self._vault is not None:

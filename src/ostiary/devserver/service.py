@@ -22,7 +22,7 @@ from .home import Home
 from .leases import Lease, Leases
 from .operations import prepare
 from .options import Options
-from .policy import DEFAULT_TTL, Book, Decision, Use
+from .policy import DEFAULT_TTL, Book, Decision, Policy, Use
 from .sessions import Bucket, Failures, Handshake, Registry, Session
 from .store import Agent, Credential, Store
 
@@ -98,10 +98,11 @@ class Vault:
         self._failures = Failures(self.options.auth_failures_per_minute)
         self._buckets: dict[str, Bucket] = {}
         self._touched: dict[str, Credential] = {}
+        self._counts_due = False
         self._audit: Audit | None = None
         self.keyring: seal.Keyring | None = None
         self.failed = False
-        self._http = outbound.Limits(
+        self.http = outbound.Limits(
             self.options.http_timeout,
             self.options.http_body_limit,
             self.options.http_allow,
@@ -155,6 +156,8 @@ class Vault:
 
     def require_open(self) -> seal.Keyring:
         keyring = self.keyring
+        if self.failed:
+            raise faults.internal()
         if keyring is None or keyring.locked:
             raise faults.locked()
         return keyring
@@ -175,13 +178,21 @@ class Vault:
         """Commit everything since the last flush; call before any answer is sent.
 
         After a failure the vault refuses all further calls: what it remembers and what it
-        recorded are no longer the same.
+        recorded are no longer the same. Nothing is written any more, so that the file
+        stays as it was when it was last right.
         """
+        if self.failed:
+            return
         try:
             if self._audit is not None:
                 rows = self._audit.take()
                 if rows:
                     self.store.log(rows, self._audit.head())
+            if self._counts_due:
+                self._counts_due = False
+                if self._touched:
+                    self.store.touch(list(self._touched.values()))
+                    self._touched.clear()
             self.store.commit()
         except BaseException:
             self.failed = True
@@ -192,12 +203,14 @@ class Vault:
 
         Now and then is enough: the audit log, which misses nothing, has every access.
         """
-        if self._touched:
-            self.store.touch(list(self._touched.values()))
-            self._touched.clear()
+        self._counts_due = True
 
     def close(self) -> None:
         """End every lease, record the stop, and close the file."""
+        if self.failed:
+            # The file ends with the last thing that was recorded, and answered, whole.
+            self.store.abandon()
+            return
         for lease in self.leases.all():
             self.end_lease(lease, "lease.end", "the vault stopped")
         self.record(Event("vault.stop", "stop"))
@@ -447,7 +460,7 @@ class Vault:
         self, session: Session, path: str, operation: str, params: msgspec.Raw
     ) -> Mapping[str, object] | Slow:
         """Do something with a secret on the agent's behalf."""
-        prepared = prepare(operation, params, self._http)
+        prepared = prepare(operation, params, self.http)
         use = prepared.use
         decision = self._decide(session, path, "use", use)
         credential = self._credential(path)
@@ -464,36 +477,45 @@ class Vault:
         return prepared.run(secret)
 
     # -- what the owner changes ---------------------------------------------
+    # The record first: when it refuses, memory still says what it says.
 
     def put_credential(self, credential: Credential) -> None:
+        self.store.put_credential(credential)
         if credential.path in self.credentials:
             self.credentials[credential.path] = credential
         else:
             # Kept in the order they are listed in.
-            self.credentials = dict(
-                sorted([*self.credentials.items(), (credential.path, credential)])
-            )
+            ordered = sorted([*self.credentials.items(), (credential.path, credential)])
+            self.credentials = dict(ordered)
         self._touched.pop(credential.path, None)
-        self.store.put_credential(credential)
 
     def remove_credential(self, path: str) -> None:
+        self.store.remove_credential(path)
         del self.credentials[path]
         self._touched.pop(path, None)
         for lease in self.leases.of_path(path):
             self.end_lease(lease, "lease.revoke", "the credential was removed")
-        self.store.remove_credential(path)
 
     def put_agent(self, agent: Agent) -> None:
+        self.store.put_agent(agent)
         self.agents[agent.name] = agent
         self.registry.put(agent.name, agent.public_key)
-        self.store.put_agent(agent)
 
     def remove_agent(self, name: str) -> None:
         """Forget an agent; its sessions and leases end at once."""
+        self.store.remove_agent(name)
         del self.agents[name]
         self.registry.remove(name)
         self.end_sessions(name)
         for lease in self.leases.of_agent(name):
             self.end_lease(lease, "lease.revoke", "the agent was removed")
         self.book.forget(name)
-        self.store.remove_agent(name)
+
+    def put_policy(self, policy: Policy) -> None:
+        rule = self.book.prepare(policy)
+        self.store.put_policy(policy)
+        self.book.put(rule)
+
+    def remove_policy(self, name: str) -> None:
+        self.store.remove_policy(name)
+        self.book.remove(name)

@@ -227,10 +227,12 @@ class Store:
 
     def close(self) -> None:
         """Commit, fold the log into the database, and close."""
-        self.commit()
-        self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
-        self._db.close()
+        try:
+            self.commit()
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        finally:
+            self._db.close()
 
     def abandon(self) -> None:
-        """Close without committing; for a start that failed."""
+        """Close without committing, after a failure."""
         self._db.close()

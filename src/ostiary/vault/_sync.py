@@ -89,10 +89,10 @@ class VaultClient:
 
         `socket_path` or `host` and `port` (7600 when left out) say where the vault is; without
         either, `OSTIARY_VAULT_ADDRESS`, then `$SANCTUM_VAULT_PATH/vault.sock`, then
-        `~/.sanctum/vault.sock`. The key is `keys/{agent_name}.key` beside that socket's
-        directory, or its `.enc` form with `passphrase`. `timeout` defaults to 30 seconds,
-        `max_retries` to 2. `ssl_context` turns TLS on for a TCP address. `expected_uid`
-        refuses a Unix socket whose server runs as somebody else.
+        `~/.sanctum/vault.sock`. The key is `{agent_name}.key` in `$SANCTUM_VAULT_PATH/keys`
+        or `~/.sanctum/keys`, or its `.enc` form with `passphrase`; `key_path` names another.
+        `timeout` defaults to 30 seconds, `max_retries` to 2. `ssl_context` turns TLS on for a
+        TCP address. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         if passphrase is not None:

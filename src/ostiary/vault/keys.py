@@ -8,23 +8,24 @@ expression, so that the locals a traceback records never hold one. Nothing here 
 from __future__ import annotations
 
 import binascii
-import hashlib
-import hmac
 import os
 import re
 import stat
-from pathlib import Path
-from typing import Final, NoReturn, SupportsIndex, final
+from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex, final
 
 from ostiary.errors import InvalidArgumentError, SecretExposureError
 from ostiary.secret import Secret
 
 from .errors import KeyFileError, VaultArgumentError
 
+if TYPE_CHECKING:
+    from pathlib import Path
+
 __all__ = ["AgentKey", "find", "generate", "load", "save"]
 
-# nacl is imported where it is used: it costs more than the rest of this package, and
-# `import ostiary.vault` must not pay for a key that is never loaded.
+# nacl, hashlib and pathlib are imported where they are used: together they cost more
+# than the rest of this package, and `import ostiary.vault` must not pay for a key that is
+# never loaded.
 
 _SEED: Final = 32
 _EXPANDED: Final = 64  # the seed, then the public key
@@ -169,7 +170,7 @@ def load(path: str | os.PathLike[str], *, passphrase: Secret | str | None = None
         return AgentKey(blob)
     if size == _EXPANDED:
         key = AgentKey(Secret(blob.reveal_bytes()[:_SEED]))
-        if not hmac.compare_digest(key.public_key, blob.reveal_bytes()[_SEED:]):
+        if key.public_key != blob.reveal_bytes()[_SEED:]:
             raise _refused(
                 file,
                 "holds a seed and a public key that do not belong together",
@@ -254,6 +255,8 @@ def _encode(blob: Secret) -> Secret:
 
 
 def _derive(passphrase: Secret, salt: bytes) -> Secret:
+    import hashlib
+
     return Secret(hashlib.pbkdf2_hmac("sha256", passphrase.reveal_bytes(), salt, _ROUNDS, dklen=32))
 
 
@@ -283,6 +286,8 @@ def _unseal(blob: Secret, passphrase: Secret) -> Secret | None:
 
 def _expand_user(path: str | os.PathLike[str]) -> Path:
     try:
+        from pathlib import Path
+
         return Path(os.path.expanduser(os.fspath(path)))
     except TypeError:
         pass

@@ -10,7 +10,15 @@ from typing import Final, Literal
 
 import msgspec
 
-from ..config import Address, AddressLike, Limits, parse_address, setting, timeout_seconds
+from ..config import (
+    DEFAULT_LIMITS,
+    Address,
+    AddressLike,
+    Limits,
+    parse_address,
+    setting,
+    timeout_seconds,
+)
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .errors import VaultArgumentError
@@ -20,7 +28,6 @@ __all__ = ["DEFAULT_PORT", "Dialect", "VaultSettings"]
 DEFAULT_PORT: Final = 7600
 _TIMEOUT: Final = 30.0
 _MAX_RETRIES: Final = 2
-_PASSPHRASE_VARIABLES: Final = ("OSTIARY_VAULT_PASSPHRASE", "SANCTUM_PASSPHRASE")
 _MAX_CONNECTIONS: Final = 8  # of a blocking client; an async one multiplexes one
 
 Dialect = Literal["flat", "dotted"]
@@ -77,7 +84,7 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
                 address=_address(socket_path, host, port, directory),
                 key_path=_key_path(key_path),
                 key_directory=os.path.join(directory, "keys"),
-                passphrase=setting(passphrase, _PASSPHRASE_VARIABLES, None, read=Secret),
+                passphrase=setting(passphrase, ("OSTIARY_VAULT_PASSPHRASE",), None, read=Secret),
                 timeout=timeout_seconds(
                     setting(timeout, ("OSTIARY_VAULT_TIMEOUT",), _TIMEOUT, read=timeout_seconds)
                 ),
@@ -85,7 +92,7 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
                 max_connections=_count("max_connections", max_connections, _MAX_CONNECTIONS),
                 dialect="dotted" if dialect == "dotted" else "flat",
                 expected_uid=expected_uid,
-                limits=limits or Limits(),
+                limits=limits or DEFAULT_LIMITS,
             )
         except InvalidArgumentError as error:
             if isinstance(error, VaultArgumentError):

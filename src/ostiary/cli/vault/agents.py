@@ -50,7 +50,8 @@ def add(
         ),
     ] = None,
     description: Annotated[
-        str | None, typer.Option("--description", metavar="TEXT", show_default=False)
+        str | None,
+        typer.Option("--description", metavar="TEXT", help="What it is for.", show_default=False),
     ] = None,
     encrypt: Annotated[
         bool,

@@ -29,7 +29,7 @@ def audit(
     ] = False,
     last: Annotated[
         int,
-        typer.Option("--last", "-n", metavar="N", min=1, max=10_000, help="How many entries."),
+        typer.Option("--last", "-n", metavar="N", min=1, max=2000, help="How many entries."),
     ] = 20,
     agent: Annotated[
         str | None,

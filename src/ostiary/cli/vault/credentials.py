@@ -72,7 +72,8 @@ def put(
         ),
     ] = "api_key",
     description: Annotated[
-        str | None, typer.Option("--description", metavar="TEXT", show_default=False)
+        str | None,
+        typer.Option("--description", metavar="TEXT", help="What it is for.", show_default=False),
     ] = None,
     tag: Annotated[
         list[str] | None,

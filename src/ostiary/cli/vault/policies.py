@@ -25,7 +25,9 @@ _ACTIONS = "retrieve, list, use, store, delete, rotate"
 
 @commands.command("add")
 def add(
-    name: Annotated[str, typer.Argument(metavar="NAME", show_default=False)],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="The policy's own name.", show_default=False)
+    ],
     principal: Annotated[
         str,
         typer.Option(
@@ -65,7 +67,7 @@ def add(
             "--condition",
             metavar="NAME=VALUE",
             help="What must hold as well, such as max_uses_per_hour=60, time_window=09:00-17:00 "
-            "or allowed_operations=sign,encrypt. May be repeated; a value may be JSON.",
+            "or allowed_operations=sign. May be repeated; a value may be JSON.",
             show_default=False,
         ),
     ] = None,
@@ -123,7 +125,9 @@ def ls(home: Home = None, socket: Socket = None, json: Json = False) -> None:
 def rm(
     name: Annotated[
         str,
-        typer.Argument(metavar="NAME", autocompletion=policy_names, show_default=False),
+        typer.Argument(
+            metavar="NAME", help="The policy.", autocompletion=policy_names, show_default=False
+        ),
     ],
     home: Home = None,
     socket: Socket = None,
@@ -142,9 +146,17 @@ def rm(
 def simulate(
     agent: Annotated[
         str,
-        typer.Option("--agent", metavar="NAME", autocompletion=agent_names, show_default=False),
+        typer.Option(
+            "--agent",
+            metavar="NAME",
+            help="Who would ask.",
+            autocompletion=agent_names,
+            show_default=False,
+        ),
     ],
-    resource: Annotated[str, typer.Option("--resource", metavar="PATH", show_default=False)],
+    resource: Annotated[
+        str, typer.Option("--resource", metavar="PATH", help="For what.", show_default=False)
+    ],
     action: Annotated[
         str, typer.Option("--action", metavar="ACTION", help=f"One of {_ACTIONS}.")
     ] = "retrieve",

@@ -1,0 +1,122 @@
+"""Every file in examples/ runs, as its docstring says it does."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+PATIENCE = 100
+
+
+def environment(home: Path) -> dict[str, str]:
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OSTIARY_", "SANCTUM_"))}
+    return kept | {"HOME": str(home), "TMPDIR": str(home)}
+
+
+def run(name: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, str(EXAMPLES / name), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(home),
+        timeout=PATIENCE,
+        check=False,
+    )
+
+
+def test_every_example_is_tested() -> None:
+    here = Path(__file__).read_text()
+    for file in EXAMPLES.glob("*.py"):
+        assert f'"{file.name}"' in here, file.name
+
+
+def test_quickstart(start_dev: Any, user_home: Path) -> None:
+    start_dev("--demo", "--no-tcp")
+    done = run("vault_quickstart.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "openai/api_key: A chat model" in done.stdout
+    assert "holding github/token for 60 seconds: **********" in done.stdout
+    assert "header Authorization: **********" in done.stdout
+    assert "CREDENTIAL_NOT_FOUND" in done.stdout
+    assert done.stderr == ""
+
+
+def test_async(start_dev: Any, user_home: Path) -> None:
+    start_dev("--demo", "--no-tcp")
+    done = run("vault_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "leases held now: 0" in done.stdout
+    assert "retrieved 4 credentials" in done.stdout
+    assert done.stderr == ""
+
+
+def test_use(user_home: Path) -> None:
+    done = run("vault_use.py", user_home)
+    assert done.returncode == 0, done.stderr
+    # The check value of a key of two bytes, k1, and the message ping.
+    assert "PaMP2/QSSDnZQW7RGt8aj2dghy2saZjbp8x5HE8QuZU=" in done.stdout
+    assert "as the receiver computes it: True" in done.stdout
+    assert "opens as: meet at noon" in done.stdout
+    assert "denied: " in done.stdout
+    assert done.stderr == ""
+    assert not list(user_home.iterdir()), "its vault was temporary"
+
+
+def test_demo(user_home: Path) -> None:
+    done = run("demo.py", user_home, "--agents", "10", "--seconds", "1")
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = dict(re.findall(r"│ (.+?) +│ +(.+?) │", done.stdout))
+    assert table["errors"] == "0"
+    granted, released = table["leases granted = released"].split(" = ")
+    assert granted == released
+    assert table["the vault counts"] == f"{granted} = {released}"
+    assert int(granted.replace(",", "")) >= 10 * 3
+    assert int(table["calls"].replace(",", "")) >= 10 * 8
+    assert table["audit chain"].startswith("verified, ")
+    assert not list(user_home.iterdir()), "nothing is left behind"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_demo_that_is_stopped_leaves_nothing_behind(
+    user_home: Path, number: signal.Signals
+) -> None:
+    process = subprocess.Popen(
+        [sys.executable, str(EXAMPLES / "demo.py"), "--agents", "5", "--seconds", "600"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(user_home) | {"PYTHONUNBUFFERED": "1"},
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if "1 s:" in line:
+            break
+    (top,) = user_home.iterdir()
+    vault = int((top / "home" / "daemon.lock").read_text())
+    process.send_signal(number)
+    _, err = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 130, err
+    assert "Traceback" not in err
+    assert not list(user_home.iterdir())
+    for _ in range(100):
+        try:
+            os.kill(vault, 0)
+        except ProcessLookupError:
+            break
+        time.sleep(0.05)
+    else:
+        pytest.fail("the vault of the demonstration still runs")
+
+
+def test_the_demo_refuses_figures_it_cannot_mean(user_home: Path) -> None:
+    for wrong in (("--agents", "0"), ("--agents", "1001"), ("--seconds", "0")):
+        assert run("demo.py", user_home, *wrong).returncode == 2
