@@ -29,6 +29,7 @@ MODULES = [
     "ostiary._wire.outbox",
     "ostiary._wire.rpc",
     "ostiary._wire.slab",
+    "ostiary._wire.target",
 ]
 
 if DEBUG or SANITIZE:
