@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import gc
+import sys
+import tracemalloc
 from collections.abc import Iterator
 from typing import Literal
 
@@ -134,7 +136,61 @@ def test_one_byte_at_a_time_is_linear(data: bytes) -> None:
     assert found is not None
 
 
+def test_an_idle_reader_keeps_no_body() -> None:
+    one = ResponseParser()
+    one.expect()
+    found = one.feed(OK + b"Content-Length: 2000\r\n\r\n" + b"x" * 2000)
+    assert found is not None
+    body = found.body
+    assert sys.getrefcount(body) == 3  # the response's, this name's, the argument's
+    del found
+    assert sys.getrefcount(body) == 2
+
+
+def test_two_byte_chunks_through_h11_do_not_multiply() -> None:
+    one = ResponseParser()
+    one.expect()
+    data = b"HTTP/1.1 100 x\r\n\r\n" + chunks(b"ab" * 100_000, 2)
+    one.feed(data[:-5])
+    tracemalloc.start()
+    try:
+        found = one.feed(data[-5:])
+        one.expect()
+        for piece in pieces_of(data, 4096):
+            found = one.feed(piece)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert found is not None
+    assert found.body == b"ab" * 100_000
+    assert peak < 2_000_000
+
+
 class TestStreams:
+    @pytest.mark.parametrize("body", [FIVE, chunks(b"hello", 2), OK + b"\r\nhello"])
+    def test_the_head_may_decide(self, parser: ResponseParser, body: bytes) -> None:
+        """An error's body is wanted whole where a success would be a stream."""
+        parser.expect(stream=lambda head: head.status == 201)
+        found = [parser.feed(b"%c" % byte) for byte in body]
+        last = found[-1] or parser.feed_eof()
+        assert last is not None
+        assert last.body == b"hello"
+        assert parser.read() == []
+        if parser.reusable:
+            parser.expect(stream=lambda head: head.status == 200)
+            heads = [one for byte in body if (one := parser.feed(b"%c" % byte)) is not None]
+            assert [one.body for one in heads] == [b""]
+            assert b"".join(memoryview(one) for one in parser.read()) == b"hello"
+            assert parser.done
+
+    def test_a_body_gathered_after_all_is_limited(self) -> None:
+        for data in (FIVE, chunks(b"hello", 2), OK + b"\r\nhello"):
+            one = ResponseParser(body=4)
+            one.expect(stream=lambda _: False)
+            with pytest.raises(ProtocolError) as caught:
+                one.feed(data)
+            assert caught.value.rule == "body-size"
+
     def test_pieces_come_as_they_arrive(self, parser: ResponseParser) -> None:
         parser.expect(stream=True)
         assert parser.feed(CHUNKED[:-1]) is None

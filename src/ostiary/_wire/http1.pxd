@@ -5,7 +5,8 @@ How an `_io` room uses a ResponseReader:
     reader.ask(method, streams)         before the request's first byte is sent
     reader.advance(slab)                after each receive, again after HEAD and after PIECE
     reader.end(slab)                    instead, when the stream ended
-    reader.reusable                     once WHOLE was returned
+    reader.claim()                      once WHOLE was returned: the response
+    reader.reusable                     then, too
 
 The reader moves `slab.start` past what it has read. Before receiving into the slab the room
 takes `unpinned(slab)`, as after every View.
@@ -63,13 +64,16 @@ cdef class ResponseReader:
         object _h11                 # a HandOver once this response has gone to h11
         bint _h11_ended
         list _early                 # informational Responses so far
-        list _parts                 # body pieces that came through h11
+        object _parts               # deque of what h11 gave of a streamed body
+        bytearray _gathered         # what it gave of a whole one
         bytes _part                 # the one that `piece` points into
 
     cdef int ask(self, bytes method, bint streams) except -1
     cdef int advance(self, Slab slab) except -1
     cdef int end(self, Slab slab) except -1
     cdef object take(self, Slab slab)
+    cdef Response claim(self)
+    cdef bint begun(self, Slab slab) noexcept
 
     cdef int _advance(self, Slab slab) except -1
     cdef Py_ssize_t _block(

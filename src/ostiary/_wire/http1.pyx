@@ -16,6 +16,8 @@ from libc.string cimport memchr, memcmp, memmove
 from .headers cimport VALUE, Facts, Headers, headers_of, no_headers, read_fields
 from .slab cimport Slab, payload
 
+from collections import deque
+
 from ..errors import ClientStateError, ConnectionLostError, InvalidArgumentError
 from . import handover
 from .rules import refusal
@@ -279,7 +281,8 @@ cdef class ResponseReader:
                 self._h11 = handover.HandOver(self._method, self._max_head)
                 self._h11_ended = False
                 self._early = []
-                self._parts = []
+                self._parts = deque()
+                self._gathered = bytearray()
             self._feed_h11(slab, size)
             if (self.response is None) != (status < 200):
                 raise refusal("h11")
@@ -471,13 +474,23 @@ cdef class ResponseReader:
             if not self._h11_ended:
                 raise refusal("h11")
             self.reusable = self._h11.reusable
-            if self._parts:
-                self.response.body = b"".join(self._parts)
-            self._h11 = None
-            self._parts = self._early = None
+            if self._gathered:
+                self.response.body = bytes(self._gathered)
+            self._h11 = self._early = self._parts = self._gathered = self._part = None
         self.response.trailers = self._trailers
         self._state = IDLE
         return WHOLE
+
+    cdef Response claim(self):
+        """Return the response and forget it, lest an idle connection keep a body alive."""
+        cdef Response response = self.response
+        self.response = None
+        self._trailers = no_headers
+        return response
+
+    cdef bint begun(self, Slab slab) noexcept:
+        """Whether any byte of the awaited response has come."""
+        return self._state != AT_HEAD or self._informational > 0 or slab.end != slab.start
 
     cdef int _feed_h11(self, Slab slab, Py_ssize_t size) except -1:
         """Give h11 the next bytes, all of which have passed the rules; none means the end."""
@@ -489,7 +502,12 @@ cdef class ResponseReader:
             raise refusal("h11")
         for kind, status, pairs, part in self._h11.feed(data):
             if kind == handover.DATA:
-                self._parts.append(part)
+                # Not a list of parts for a whole body: a peer that sends chunks of two bytes
+                # would make us hold thirty times as much.
+                if self.streams:
+                    self._parts.append(part)
+                else:
+                    self._gathered += <bytes>part
             elif kind == handover.END:
                 self._h11_ended = True
                 if pairs:
@@ -508,7 +526,7 @@ cdef class ResponseReader:
         cdef bytes part
         if not self.streams or not self._parts:
             return 0
-        part = self._part = <bytes>self._parts.pop(0)
+        part = self._part = <bytes>self._parts.popleft()
         self.piece = PyBytes_AS_STRING(part)
         self.piece_size = PyBytes_GET_SIZE(part)
         return 1

@@ -9,6 +9,7 @@ cdef class ResponseParser:
         ResponseReader _reader
         Slab _slab
         list _pieces
+        object _choose          # a head -> whether to stream its body, or None
         readonly bint done      # the response last asked for has ended
 
     cdef object _run(self, bint ended)

@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Literal, final
 
 from .http1 import Response
@@ -30,10 +31,13 @@ class ResponseParser:
     def done(self) -> bool:
         """Whether the response last asked for has ended."""
 
-    def expect(self, method: str = "GET", *, stream: bool = False) -> None:
+    def expect(
+        self, method: str = "GET", *, stream: bool | Callable[[Response], bool] = False
+    ) -> None:
         """Await the response to a request of that method. Bytes before this are refused.
 
-        With `stream` the body is not gathered: `read` gives it as it comes.
+        With `stream` the body is not gathered: `read` gives it as it comes. A function
+        decides that by the response's head.
         """
 
     def feed(self, data: bytes | bytearray | memoryview) -> Response | None:

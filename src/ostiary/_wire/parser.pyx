@@ -27,11 +27,12 @@ cdef class ResponseParser:
     def reusable(self):
         return self._reader.reusable
 
-    def expect(self, str method not None="GET", *, bint stream=False):
+    def expect(self, str method not None="GET", *, stream=False):
         cdef bytes name = _METHODS.get(method)
         if name is None:
             name = method_token(method)
-        self._reader.ask(name, stream)
+        self._choose = stream if callable(stream) else None
+        self._reader.ask(name, bool(stream))
         self._pieces.clear()
         self.done = False
 
@@ -72,12 +73,16 @@ cdef class ResponseParser:
             if outcome == PIECE:
                 self._pieces.append(reader.take(slab))
             elif outcome == HEAD:
-                found = reader.response
+                if self._choose is None or self._choose(reader.response):
+                    found = reader.response
+                else:
+                    reader.streams = False
             else:
                 if outcome == WHOLE:
                     self.done = True
+                    response = reader.claim()
                     if not reader.streams:
-                        found = reader.response
+                        found = response
                 if slab.start == slab.end:
                     self._slab = None
                     give_back(slab)
