@@ -202,7 +202,8 @@ class TestStreams:
         assert parser.read() == [b"lo"]
         parser.feed(b"\r\n!\r\n2\r\n??\r\n")
         assert b"".join(memoryview(one) for one in parser.read()) == b"!??"
-        assert not parser.done
+        early = parser.done
+        assert not early
         parser.feed(b"0\r\nX-Sum: 9\r\n\r\n")
         assert parser.read() == []
         assert parser.done
@@ -220,7 +221,8 @@ class TestStreams:
         parser.feed(OK + b"\r\nab")
         parser.feed(b"c")
         assert b"".join(memoryview(one) for one in parser.read()) == b"abc"
-        assert not parser.done
+        early = parser.done
+        assert not early
         parser.feed_eof()
         assert parser.done
         assert not parser.reusable
@@ -262,6 +264,8 @@ def test_an_early_end_raises_at_every_byte(name: Literal["strict", "h11"], data:
             b"HTTP/1.1 200 OK\r\nConnection: x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
             False,
         ),
+        (b"HTTP/1.1 204 x\r\nConnection: close\r\nConnection: x\r\n\r\n", False),
+        (OK + b"Connection: close\r\nContent-Length: 0\r\nConnection: x\r\n\r\n", False),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: closed\r\n\r\n", True),
         (b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: clos\r\n\r\n", True),
         (b"HTTP/1.1 204 x\r\n\r\n", True),

@@ -297,11 +297,11 @@ class TestLimits:
         for data in (
             FIVE,
             OK + b"Content-Length: 99999999999999999999\r\n\r\n",
-            OK + b"Content-Length: 18446744073709551621\r\n\r\n",  # 5 if it wrapped
-            OK + b"Content-Length: 4294967301\r\n\r\n",
+            OK + b"Content-Length: 18446744073709551619\r\n\r\n",  # 3 if it wrapped
+            OK + b"Content-Length: 4294967299\r\n\r\n",
             CHUNKED + b"4\r\nhell\r\n1\r\no\r\n0\r\n\r\n",
             CHUNKED + b"fffffffffffffffffff5\r\n",
-            CHUNKED + b"10000000000000005\r\n",  # 5 if it wrapped
+            CHUNKED + b"10000000000000003\r\nabc\r\n0\r\n\r\n",  # 3 if it wrapped
             OK + b"\r\nhello",
         ):
             assert rule_of(data, body=4, parser=name) == "body-size"
