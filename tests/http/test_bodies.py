@@ -103,6 +103,23 @@ def test_bodies_that_are_kept_stay_what_they_were(stream: bool) -> None:
         assert b"".join(memoryview(part) for part in parts) == body
 
 
+@pytest.mark.parametrize("cut", [1500, 9000, 70_000])
+@pytest.mark.parametrize("coded", [chunks(BIG, 3000), b"Content-Length"], ids=["chunked", "sized"])
+def test_pieces_that_are_kept_while_the_buffer_fills_up(coded: bytes, cut: int) -> None:
+    """A stream longer than its buffer: what was given out is never moved to make room."""
+    if coded == b"Content-Length":
+        coded = OK + b"Content-Length: %d\r\n\r\n" % len(BIG) + BIG
+    one = ResponseParser()
+    one.expect(stream=True)
+    kept: list[bytes | View] = []
+    for piece in pieces_of(coded, cut):
+        one.feed(piece)
+        kept += one.read()
+    assert one.done
+    assert sum(type(part) is View for part in kept) > 4
+    assert b"".join(memoryview(part) for part in kept) == BIG
+
+
 def test_a_buffer_is_held_only_while_a_response_is_on_its_way() -> None:
     one = ResponseParser()
     one.expect()
