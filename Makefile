@@ -84,6 +84,7 @@ check-imports: $(STAMPS)/built $(STAMPS)/test
 
 bench: $(STAMPS)/built $(STAMPS)/bench ## print the figures beside their floors and peers
 	@$(PY) -m benchmarks $(ARGS)
+	@$(PY) -m pytest -q benchmarks $(if $(findstring --smoke,$(ARGS)),--benchmark-disable,)
 
 gate: $(STAMPS)/built $(STAMPS)/bench ## fail when a figure misses its target without a waiver
 	@$(PY) -m benchmarks $(GATE) $(ARGS)

@@ -6,7 +6,7 @@ import os
 import sqlite3
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -279,7 +279,7 @@ def test_audit_verify_fails_on_an_altered_log(ostiary: Any, start_dev: Any) -> N
     dev = start_dev("--no-tcp")
     ostiary("vault", "put", "a/b", stdin=b"x")
     assert ostiary("vault", "get", "a/b").code == 0
-    with sqlite3.connect(dev.home / "vault.db") as database:
+    with closing(sqlite3.connect(dev.home / "vault.db")) as database, database:
         database.execute("UPDATE audit SET resource = 'c/d' WHERE resource = 'a/b' AND id < 4")
     database.close()
     broken = ostiary("vault", "audit", "--verify")

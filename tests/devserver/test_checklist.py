@@ -1,4 +1,4 @@
-"""The embedded server's checklist (protocols: vault, section 11), a test or more for each row."""
+"""The embedded server's checklist (docs/protocol.md), a test or more for each row."""
 
 from __future__ import annotations
 

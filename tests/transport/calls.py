@@ -76,3 +76,34 @@ async def until(condition: Any) -> None:
     while not condition():
         assert time.monotonic() < end, "it never came true"
         await asyncio.sleep(0.001)
+
+
+# What a peer may answer call 1 with that is no answer to it.
+NO_ANSWERS: list[tuple[str, list[bytes]]] = [
+    ("wrong id", [b'{"id":2,"result":1}']),
+    ("id of the past", [b'{"id":0,"result":1}']),
+    ("string id", [b'{"id":"1","result":1}']),
+    ("null id", [b'{"id":null,"result":1}']),
+    ("no id", [b'{"result":1}']),
+    ("negative id", [b'{"id":-1,"result":1}']),
+    ("float id", [b'{"id":1.0,"result":1}']),
+    ("true id", [b'{"id":true,"result":1}']),
+    ("huge id", [b'{"id":18446744073709551617,"result":1}']),
+    ("id of 400 digits", [b'{"id":' + b"1" * 400 + b',"result":1}']),
+    ("two ids", [b'{"id":1,"result":1,"id":2}']),
+    ("second id huge", [b'{"id":1,"result":1,"id":18446744073709551617}']),
+    ("second id of 30 digits", [b'{"id":1,"result":1,"id":' + b"9" * 30 + b"}"]),
+    ("second id a string", [b'{"id":1,"result":1,"id":"1"}']),
+    ("empty frame", [b""]),
+    ("spaces", [b"   "]),
+    ("no JSON", [b"<html>"]),
+    ("a list", [b'[{"id":1,"result":1}]']),
+    ("a number", [b"1"]),
+    ("cut JSON", [b'{"id":1,"result":']),
+    ("trailing JSON", [b'{"id":1,"result":1}{}']),
+    ("invalid UTF-8", [b'{"id":1,"result":"\xff\xfe"}']),
+    ("NaN", [b'{"id":1,"result":NaN}']),
+    ("deep", [b'{"id":1,"result":' + b"[" * 100_000 + b"]" * 100_000 + b"}"]),
+    ("deep before the id", [b'{"x":' + b"[" * 100_000 + b"]" * 100_000 + b',"id":1}']),
+    ("endless number", [b'{"id":1,"result":' + b"9" * 5000 + b"x}"]),
+]

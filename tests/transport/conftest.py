@@ -12,7 +12,7 @@ import pytest
 
 from tests.transport.peer import Handler, Peer, echo
 
-KINDS = ["unix", "tcp", "tcp6", "tls"]
+KINDS = ["unix", "tcp", "tls"]
 
 
 @pytest.fixture(scope="session")
@@ -60,6 +60,12 @@ def peers(request: pytest.FixtureRequest) -> Iterator[Callable[..., Peer]]:
             return stack.enter_context(Peer(handler, kind, **options))
 
         yield make
+
+
+@pytest.fixture(params=[*KINDS, "tcp6"])
+def any_kind(request: pytest.FixtureRequest) -> str:
+    """The same and TCP v6, which differs only until it is connected."""
+    return str(request.param)
 
 
 @pytest.fixture(params=KINDS)

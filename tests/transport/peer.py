@@ -216,13 +216,13 @@ class Peer:
 
     def _serve(self, link: Connection) -> None:
         try:
+            if self.kind != "unix":
+                link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             if self._server_context is not None:
                 try:
                     link.sock = self._server_context.wrap_socket(link.sock, server_side=True)
                 except (OSError, ValueError):
                     return
-            elif self.kind != "unix":
-                link.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             self._handler(link)
         except Gone:
             pass

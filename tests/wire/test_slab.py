@@ -17,7 +17,7 @@ import pytest
 from ostiary._io import aio, blocking
 from ostiary._wire.slab import View, free_slabs
 from tests.conftest import Run
-from tests.transport.calls import ECHO, RAW, Ask, adial, agood, dial, good, soon
+from tests.transport.calls import RAW, Ask, adial, agood, dial, good, soon
 from tests.transport.peer import Connection, Peer, answer, padding
 
 # Below 1 KiB a payload is a copy; from there it is a view of the receive buffer; 64 KiB is
@@ -43,9 +43,7 @@ class Buffer(ctypes.Structure):
 def where(exporter: object) -> tuple[int, int]:
     """The address and length of what an object exports; the object has to be kept."""
     buffer = Buffer()
-    got = ctypes.pythonapi.PyObject_GetBuffer(
-        ctypes.py_object(exporter), ctypes.byref(buffer), 0
-    )
+    got = ctypes.pythonapi.PyObject_GetBuffer(ctypes.py_object(exporter), ctypes.byref(buffer), 0)
     assert got == 0
     found = buffer.buf, buffer.len
     ctypes.pythonapi.PyBuffer_Release(ctypes.byref(buffer))
@@ -209,7 +207,7 @@ class TestFreeList:
             with Peer(halves) as peer:
                 for _ in range(8):
                     channel = await adial(peer)
-                    channel.on_orphan = lambda _, c=channel: c.close()  # type: ignore[misc]
+                    channel.on_orphan = lambda one, _: one.close()
                     call = channel.call(grant, Ask(1), soon())
                     await asyncio.sleep(0)
                     call.cancel()

@@ -88,7 +88,7 @@ cdef class AsyncChannel:
     def pending(self):
         return len(self._pending)
 
-    def call(self, Method method not None, params, double deadline):
+    def call(self, Method method not None, params, double deadline, /):
         cdef:
             int64_t id
             Py_ssize_t size
@@ -135,7 +135,7 @@ cdef class AsyncChannel:
             f"the peer is not keeping up: {waiting} calls wait for replies; send less at a time"
         )
 
-    async def obtain(self, Method method not None, params, double deadline):
+    async def obtain(self, Method method not None, params, double deadline, /):
         future = self.call(method, params, deadline)
         try:
             return await future
@@ -144,7 +144,7 @@ cdef class AsyncChannel:
             self._hand_back(future)
             raise
 
-    async def call_many(self, Method method not None, params, double deadline):
+    async def call_many(self, Method method not None, params, double deadline, /):
         futures = []
         results = []
         queued = self._out.held()
@@ -186,7 +186,7 @@ cdef class AsyncChannel:
             raise
         return results
 
-    def post(self, Method method not None, params, double deadline):
+    def post(self, Method method not None, params, double deadline, /):
         self.call(method, params, deadline).add_done_callback(_seen)
 
     def _hand_back(self, future):
@@ -195,7 +195,7 @@ cdef class AsyncChannel:
             if self.on_orphan is not None and self._fd >= 0:
                 self._loop.call_soon(self.on_orphan, self, future.result())
 
-    def send_only(self, Method method not None, params):
+    def send_only(self, Method method not None, params, /):
         """Needs no running loop, which at the end of a process there is none of.
 
         The replies are to no call, so the channel is good for nothing afterwards.

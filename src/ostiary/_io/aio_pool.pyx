@@ -29,7 +29,7 @@ class AsyncChannelPool:
             return channel
         return None
 
-    async def open(self, deadline):
+    async def open(self, deadline, /):
         import asyncio
 
         loop = asyncio.get_running_loop()
@@ -68,7 +68,7 @@ class AsyncChannelPool:
         else:
             self._channel = task.result()
 
-    def release(self, channel):
+    def release(self, channel, /):
         pass
 
     def channels(self):

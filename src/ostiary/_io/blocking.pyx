@@ -56,7 +56,7 @@ cdef class Channel(Stream):
     def __init__(self):
         raise TypeError("use connect()")
 
-    def call(self, Method method not None, params, double deadline):
+    def call(self, Method method not None, params, double deadline, /):
         cdef:
             int64_t id, answered
             object envelope = None
@@ -99,7 +99,7 @@ cdef class Channel(Stream):
 
     obtain = call
 
-    def call_many(self, Method method not None, params, double deadline):
+    def call_many(self, Method method not None, params, double deadline, /):
         cdef:
             dict waiting = {}
             list results = [None] * len(params)
@@ -165,7 +165,7 @@ cdef class Channel(Stream):
         finally:
             self._leave()
 
-    def send_only(self, Method method not None, params):
+    def send_only(self, Method method not None, params, /):
         self._enter()
         try:
             self._doomed = True

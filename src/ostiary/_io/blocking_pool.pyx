@@ -42,7 +42,7 @@ cdef class ChannelPool:
             self._drop(channel)
         return None
 
-    def open(self, double deadline):
+    def open(self, double deadline, /):
         cdef:
             Channel channel
             _Waiter waiter
@@ -93,7 +93,7 @@ cdef class ChannelPool:
         self._channels.add(channel)
         return channel
 
-    def release(self, Channel channel):
+    def release(self, Channel channel, /):
         if channel._fd < 0 or self._closed or channel._born != fork_count:
             self._drop(channel)
         elif not self._wake(channel):

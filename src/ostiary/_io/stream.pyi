@@ -1,7 +1,10 @@
 import socket
 
+from typing_extensions import disjoint_base
+
 from ..config import Address
 
+@disjoint_base
 class Stream:
     """A connected blocking socket: bytes out, bytes into a buffer, one deadline over both."""
 

@@ -9,7 +9,7 @@ class Framer:
     """Split a byte stream into length-prefixed frames.
 
     A frame is four bytes of big-endian length, then that many bytes of payload
-    (protocols: vault, transport).
+    (docs/protocol.md, Frames).
     """
 
     def __init__(self, max_frame: int = 16777216) -> None:

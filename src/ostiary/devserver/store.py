@@ -88,7 +88,11 @@ class Store:
             raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
         try:
             self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-            self._prepare()
+            try:
+                self._prepare()
+            except BaseException:
+                self._db.close()
+                raise
         except sqlite3.DatabaseError as error:
             raise DevserverError(f"cannot open {path} as a vault: {error}") from None
         self._open = False

@@ -1,6 +1,6 @@
 """Credentials for agents: leased, used without being seen, given back.
 
-Speaks the SanctumAI protocol (seed: vault; protocols: vault).
+Speaks the SanctumAI protocol (docs/protocol.md); the names of its guide work here.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ _open_clients: WeakSet[AsyncVaultClient] = WeakSet()
 
 
 class AsyncVaultClient:
-    """A connection to a vault for one agent (seed: SanctumAI; protocols: vault).
+    """A connection to a vault for one agent (docs/protocol.md).
 
     Use it as a context manager, or call `connect` and `close`. Every lease it was granted is
     given back by `close`. All methods take `timeout`, in seconds, for the whole call,

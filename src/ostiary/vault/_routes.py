@@ -1,7 +1,7 @@
 """The vault's wire contract: one line per method, once for each dialect.
 
 The flat dialect is the guide's; the dotted one differs in names, in sending no session, and
-in how results are wrapped (protocols: vault, methods).
+in how results are wrapped (docs/protocol.md, Methods).
 """
 
 # ruff: noqa: E501 - the contract is a table, read across
