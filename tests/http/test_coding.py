@@ -120,6 +120,16 @@ class TestEachCoding:
         assert max(map(len, decoder.feed(pack(b"\0" * 900_000)))) <= 128 * 1024
 
 
+def test_what_stands_between_two_codings_is_bounded() -> None:
+    """It grows by the peer's will as well, though nothing comes out at the end."""
+    padding = b"\xff\xff" + bytes(0xFFFF)
+    member = b"\x1f\x8b\x08\x04" + bytes(6) + padding + b"\x03\x00" + bytes(8)
+    members = LIMIT // len(member)
+    assert decode("gzip, gzip", gzip.compress(member * members), limit=LIMIT) == b""
+    bomb = gzip.compress(member * (members + 1))
+    assert rule_of("gzip, gzip", bomb) == "decompressed-size"
+
+
 def test_chains() -> None:
     body = gzip.compress(zlib.compress(TEXT))
     assert decode("deflate, gzip", body, limit=LIMIT) == TEXT

@@ -92,8 +92,7 @@ class _Zlib:
             if inner.eof:
                 self.ended, self.rest = True, inner.unused_data
                 return
-            # A full piece may leave more inside, though no input is left.
-            if not data and len(piece) < _PIECE:
+            if not data:
                 return
 
 
