@@ -120,6 +120,19 @@ def test_pieces_that_are_kept_while_the_buffer_fills_up(coded: bytes, cut: int) 
     assert b"".join(memoryview(part) for part in kept) == BIG
 
 
+def test_pieces_that_are_kept_while_something_is_left_over() -> None:
+    """Each read ends inside the framing, so the buffer is never empty and never put back."""
+    one = ResponseParser()
+    one.expect(stream=True)
+    one.feed(CHUNKED)
+    kept: list[bytes | View] = []
+    bodies = [b"%06d" % number * 500 for number in range(60)]
+    for number, body in enumerate(bodies):
+        one.feed(b"\n" * (number > 0) + b"bb8\r\n" + body + b"\r")
+        kept += one.read()
+    assert [bytes(memoryview(part)) for part in kept] == bodies
+
+
 def test_a_buffer_is_held_only_while_a_response_is_on_its_way() -> None:
     one = ResponseParser()
     one.expect()
