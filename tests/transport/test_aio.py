@@ -798,6 +798,7 @@ class TestEndings:
                 results = await asyncio.gather(*calls, return_exceptions=True)
                 assert [type(one) for one in results] == [ConnectionLostError] * 5
                 assert all(one.sent for one in results)
+                await asyncio.to_thread(process.wait)
                 with pytest.raises(ConnectError, match="start the server"):
                     await aio.connect(UnixAddress(path), deadline=soon(), limits=Limits())
 

@@ -826,6 +826,50 @@ def test_settings_come_from_the_argument_then_the_environment_then_the_default(
     assert VaultClient("a", timeout=5)
 
 
+LEAKY: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = [
+    ("retrieve", ("a",), {"lease_id": "L", "value": "53455352c3"}),
+    ("retrieve", ("a",), {"lease_id": "L", "value": "SESRet!"}),
+    ("retrieve_bytes", ("a",), {"lease_id": "L", "value": "SESRet!"}),
+    ("retrieve_raw", ("a",), {"value": "SESRet!"}),
+    ("retrieve_many", (["a", "b"],), {"lease_id": "L", "value": "SESRet!"}),
+    ("http_header", ("a",), {"header_name": "bad name", "header_value": "SESRet!"}),
+    ("http_header", ("a",), {"header_name": "X", "header_value": "SESRet!\n"}),
+    ("http_header", ("a",), {"header": "SESRet!"}),
+    ("decrypt", ("a", "b"), {"plaintext": ["SESRet!"]}),
+]
+
+
+@pytest.mark.parametrize(("method", "arguments", "result"), LEAKY)
+def test_no_frame_of_ours_shows_a_secret_when_it_raises(
+    client: Make,
+    scripted: Script,
+    run: Run,
+    method: str,
+    arguments: tuple[Any, ...],
+    result: dict[str, Any],
+) -> None:
+    """A crash reporter records the locals of every frame of a traceback."""
+
+    def handler(name: str, params: dict[str, Any], number: int) -> Any:
+        return {} if name == "release_lease" else result
+
+    async def main() -> None:
+        async with client(scripted(handler)) as one:
+            with pytest.raises(VaultError) as caught:
+                await getattr(one, method)(*arguments)
+        seen = 0
+        for frame, _ in traceback.walk_tb(caught.value.__traceback__):
+            if "/ostiary/" in frame.f_code.co_filename:
+                seen += 1
+                for value in frame.f_locals.values():
+                    assert "SESR" not in repr(value), frame
+                    assert "53455352" not in repr(value), frame
+        assert seen
+        assert "SESR" not in f"{caught.value!r} {caught.value.__dict__}"
+
+    run(main())
+
+
 def test_a_client_pickles_as_its_settings_without_secrets_and_connects_again(
     client: Make, scripted: Script, run: Run
 ) -> None:

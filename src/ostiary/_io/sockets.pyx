@@ -45,7 +45,7 @@ cdef int wait(int fd, bint writing, bint reading, double deadline) except -1:
         else:
             left = deadline - now()
             if left <= 0:
-                raise DeadlineError("the call's time ran out")
+                raise out_of_time()
             # Rounded up, so that the last fraction of a millisecond is not spun away.
             ms = 1_000_000_000 if left > 1_000_000 else <int>(left * 1000) + 1
         with nogil:
@@ -58,9 +58,15 @@ cdef int wait(int fd, bint writing, bint reading, double deadline) except -1:
         PyErr_CheckSignals()
 
 
+cdef object out_of_time():
+    return DeadlineError("the call's time ran out; allow it more, or see why the peer is slow")
+
+
 cdef object lost(str doing, int error, bint sent):
     reason = os.strerror(error) if error else "the peer closed it"
-    return ConnectionLostError(f"the connection ended while {doing}: {reason}", sent=sent)
+    return ConnectionLostError(
+        f"the connection ended while {doing}: {reason}; the next call opens another", sent=sent
+    )
 
 
 def connection_lost(doing, error):
@@ -96,7 +102,7 @@ def seconds_left(double deadline):
     """Return the seconds until `deadline`; DeadlineError when there are none."""
     cdef double left = deadline - now()
     if left <= 0:
-        raise DeadlineError("the call's time ran out")
+        raise out_of_time()
     return left
 
 

@@ -9,6 +9,7 @@ import importlib
 import platform
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 import typer
@@ -21,13 +22,7 @@ from .session import Home, Json, Socket, home_directory, reporting, socket_path
 
 __all__ = ["doctor"]
 
-_COMPILED: Final = (
-    "ostiary._wire.framer",
-    "ostiary._wire.rpc",
-    "ostiary._io.sockets",
-    "ostiary._io.blocking",
-    "ostiary._io.aio",
-)
+_COMPILED_ROOMS: Final = ("_wire", "_io")
 # No such moment can be now: a machine without a battery for its clock starts in the past.
 _BUILT: Final = 1767225600.0  # 2026-01-01
 _WIDTH: Final = 14  # of the longest name of a check
@@ -109,7 +104,14 @@ def _installation() -> Iterator[Finding]:
 
 
 def _extensions() -> Finding:
-    for name in _COMPILED:
+    # Every extension has its types in a stub beside it, in a checkout and in a wheel.
+    top = Path(__file__).resolve().parents[1]
+    names = [
+        f"ostiary.{room}.{stub.stem}"
+        for room in _COMPILED_ROOMS
+        for stub in sorted((top / room).glob("*.pyi"))
+    ]
+    for name in names:
         try:
             importlib.import_module(name)
         except ImportError:
@@ -118,7 +120,7 @@ def _extensions() -> Finding:
                 f"{name} is missing",
                 "install a wheel, or run `make build` in a checkout",
             )
-    return ok("compiled core", f"{len(_COMPILED)} extensions load")
+    return ok("compiled core", f"{len(names)} extensions load")
 
 
 def _libraries() -> Finding:

@@ -50,6 +50,7 @@ __all__ = ["AsyncLease", "AsyncVaultClient"]
 # somebody wants signed.
 _CHALLENGE_BYTES = range(16, 1025)
 _RELEASE_SECONDS = 5.0
+_EXIT_SECONDS = 2.0
 _MANY = 512  # leases asked for or given back in one piece
 
 _open_clients: WeakSet[AsyncVaultClient] = WeakSet()
@@ -281,13 +282,7 @@ class AsyncVaultClient:
         `ttl` is the lease time asked for, in seconds; the vault may grant less. Raises
         `VaultArgumentError` when the value is not UTF-8: use `retrieve_bytes` then.
         """
-        granted = await self._retrieve(path, ttl, timeout)
-        text = values.as_text(granted, self._routes.encoding)
-        if text is None:
-            raise VaultArgumentError(
-                f"the credential at {path!r} is not UTF-8 text; use retrieve_bytes()"
-            )
-        return text
+        return self._as_text(await self._retrieve(path, ttl, timeout), path)
 
     async def retrieve_bytes(
         self, path: str, *, ttl: int | None = None, timeout: float | None = None
@@ -307,6 +302,7 @@ class AsyncVaultClient:
         result = await self._transport.call(self._routes.retrieve_raw, params, timeout)
         lease_id, given, ends = (result.get(name) for name in ("lease_id", "ttl", "expires_at"))
         if not isinstance(lease_id, str):
+            del result  # a traceback records the locals of the frame that raises
             raise VaultProtocolError("the vault's answer to retrieve has no lease_id", sent=True)
         given = given if isinstance(given, (int, float)) else None
         seconds = lifetime(given, ends)
@@ -342,18 +338,18 @@ class AsyncVaultClient:
                     continue
                 self._leases.add(result.lease_id, lifetime(result.ttl, result.expires_at))
                 granted_ids.append(result.lease_id)
-                text = values.as_text(result, routes.encoding)
-                if text is not None:
-                    found[path] = text
-                elif refusal is None:
-                    refusal = VaultArgumentError(
-                        f"the credential at {path!r} is not UTF-8 text; use retrieve_bytes()"
-                    )
+                try:
+                    found[path] = self._as_text(result, path)
+                except VaultError as error:
+                    refusal = refusal or error
             if refusal is not None:
                 break
         if refusal is not None:
             found.clear()
-            await self._release_many(granted_ids, timeout)
+            try:
+                await self._release_many(granted_ids, timeout)
+            except VaultError:
+                pass  # still in the ledger: close tries again
             raise refusal
         return found
 
@@ -368,6 +364,14 @@ class AsyncVaultClient:
                 use(lease.value.reveal())
         """
         return AsyncLease(self, values.checked_path(path), values.checked_ttl(ttl), timeout)
+
+    def _as_text(self, granted: Granted, path: str) -> str:
+        text = values.as_text(granted, self._routes.encoding)
+        if text is None:
+            raise VaultArgumentError(
+                f"the credential at {path!r} is not UTF-8 text; use retrieve_bytes()"
+            )
+        return text
 
     async def _retrieve(self, path: str, ttl: int | None, timeout: float | None) -> Granted:
         params = self._routes.retrieve_params(values.checked_path(path), values.checked_ttl(ttl))
@@ -632,5 +636,8 @@ def _log() -> Any:
 
 @atexit.register
 def _close_at_exit() -> None:
+    # A vault that does not answer may hold up the end of a process, but not client by client.
+    until = time.monotonic() + _EXIT_SECONDS
     for client in list(_open_clients):
-        client._at_exit()  # pyright: ignore[reportPrivateUsage]
+        if time.monotonic() < until:
+            client._at_exit()  # pyright: ignore[reportPrivateUsage]

@@ -42,6 +42,9 @@ class Granted(msgspec.Struct, gc=False):
     expires_at: Time | None = None
     encoding: str | None = None
 
+    def __repr__(self) -> str:
+        return f"Granted(lease_id={self.lease_id!r}, value=**********)"
+
 
 class Listing(msgspec.Struct, gc=False):
     credentials: list[Credential] | None = None

@@ -56,6 +56,7 @@ def as_bytes(granted: Granted, encoding: str) -> bytes:
         elif encoding in {"utf-8", "text"}:
             data = value.encode("utf-8", "surrogatepass")
     if data is None:
+        del value  # a traceback records the locals of the frame that raises
         raise VaultProtocolError(
             f"the vault's value is not {encoding} text; the lease is kept and given back by close",
             sent=True,

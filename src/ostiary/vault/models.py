@@ -139,12 +139,16 @@ class HttpHeader(msgspec.Struct, frozen=True):
         members = _object("http_header", result)
         name, value = members.get("header_name"), members.get("header_value")
         if name is None and value is None and isinstance(members.get("header"), str):
-            name, _, value = cast(str, members["header"]).partition(": ")
+            name, mark, value = cast(str, members["header"]).partition(": ")
+            name = name if mark else None
         if not isinstance(name, str) or not _TOKEN.fullmatch(name):
+            # What holds the secret goes first: a traceback records the locals of a frame.
+            del members, name, value, result
             raise VaultProtocolError(
                 "the result of http_header has no usable header_name", sent=True
             )
         if not isinstance(value, str) or _NOT_IN_VALUE.search(value):
+            del members, value, result
             raise VaultProtocolError(
                 "the result of http_header has no header_value that HTTP allows", sent=True
             )
@@ -251,6 +255,7 @@ class Plaintext(msgspec.Struct, frozen=True):
         members = _object("decrypt", result)
         text = members.get("plaintext")
         if not isinstance(text, str) or not _encodable(text):
+            del members, text, result
             raise VaultProtocolError("the result of decrypt has no plaintext", sent=True)
         return cls(Secret(text))
 
