@@ -26,9 +26,15 @@ MODULES = [
     "ostiary._io.sockets",
     "ostiary._io.stream",
     "ostiary._wire.framer",
+    "ostiary._wire.headers",
+    "ostiary._wire.http1",
+    "ostiary._wire.outbox",
+    "ostiary._wire.parser",
+    "ostiary._wire.request",
     "ostiary._wire.rpc",
     "ostiary._wire.slab",
     "ostiary._wire.sse",
+    "ostiary._wire.target",
 ]
 
 if DEBUG or SANITIZE:

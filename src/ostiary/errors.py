@@ -127,7 +127,12 @@ class DeadlineError(TransportError, TimeoutError):
 
 
 class ProtocolError(TransportError, ValueError):
-    """The peer broke the wire format; its connection is closed."""
+    """The peer broke the wire format; its connection is closed.
+
+    `rule` names what an HTTP response broke; None for other protocols.
+    """
+
+    rule: str | None = None
 
 
 class SizeLimitError(ProtocolError):

@@ -2,7 +2,8 @@
 
 from libc.stdint cimport int64_t
 
-from .._wire.rpc cimport Method, Outbox, Place
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method, Place
 from .._wire.slab cimport Slab
 
 

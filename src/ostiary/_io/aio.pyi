@@ -17,8 +17,12 @@ Done: TypeAlias = Awaitable[None]
 async def async_sleep(seconds: float) -> None:
     """Let other tasks run for that long."""
 
-async def acquire(lock: asyncio.Lock, deadline: float) -> None:
-    """Take the lock; `DeadlineError` when the time runs out first."""
+class holding:
+    """Hold the lock for an `async with` block; `DeadlineError` when time runs out first."""
+
+    def __init__(self, lock: asyncio.Lock, deadline: float) -> None: ...
+    async def __aenter__(self) -> None: ...
+    async def __aexit__(self, *exc_info: object) -> None: ...
 
 async def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run on a thread what would stop the loop for milliseconds."""
@@ -64,6 +68,9 @@ class AsyncChannel:
         self, method: Method[T], params: Sequence[object], deadline: float, /
     ) -> list[T | OstiaryError]:
         """Send all requests in one piece; return results or refusals in their order."""
+
+    def disown(self, method: Method[T], results: Sequence[T | OstiaryError], /) -> None:
+        """Offer to `on_orphan` what a `grants` method gave to a caller who has gone."""
 
     def post(self, method: Method[object], params: object, deadline: float, /) -> None:
         """Send one request and throw its reply away."""

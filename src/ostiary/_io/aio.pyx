@@ -13,7 +13,8 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, Place, locate
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method, Place, locate
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
@@ -101,7 +102,7 @@ cdef class AsyncChannel:
         if method.session:
             params.session_id = self.session
         id = self._last_id + 1
-        size = self._out.add(method, id, params, self._max_sent)
+        size = method.write(self._out, id, params, self._max_sent)
         self._last_id = id
         pending = _Pending.__new__(_Pending)
         pending.future = future = self._create_future()
@@ -188,6 +189,12 @@ cdef class AsyncChannel:
     def post(self, Method method not None, params, double deadline, /):
         self.call(method, params, deadline).add_done_callback(_seen)
 
+    def disown(self, Method method not None, results, /):
+        if method.grants and self.on_orphan is not None and self._fd >= 0:
+            for one in results:
+                if not isinstance(one, OstiaryError):
+                    self._loop.call_soon(self.on_orphan, self, one)
+
     def _hand_back(self, future):
         """Offer the result of a settled future to `on_orphan`, in a turn of its own."""
         if future.done() and not future.cancelled() and future.exception() is None:
@@ -204,7 +211,7 @@ cdef class AsyncChannel:
         for one in params:
             if method.session:
                 one.session_id = self.session
-            self._queued += self._out.add(method, self._last_id + 1, one, self._max_sent)
+            self._queued += method.write(self._out, self._last_id + 1, one, self._max_sent)
             self._last_id += 1
         self._send_out()
         hear_out(self._sock, self._fd)
@@ -508,15 +515,23 @@ async def connect(address, *, double deadline, limits, ssl_context=None, expecte
     return channel
 
 
-async def acquire(lock, double deadline):
-    left = seconds_left(deadline)
-    try:
-        async with _asyncio().timeout(None if left == INFINITY else left):
-            await lock.acquire()
-        return
-    except TimeoutError:
-        pass
-    raise DeadlineError("the call's time ran out while another call logged in")
+class holding:
+    def __init__(self, lock, deadline):
+        self._lock = lock
+        self._deadline = deadline
+
+    async def __aenter__(self):
+        left = seconds_left(self._deadline)
+        try:
+            async with _asyncio().timeout(None if left == INFINITY else left):
+                await self._lock.acquire()
+            return
+        except TimeoutError:
+            pass
+        raise DeadlineError("the call's time ran out while another call logged in")
+
+    async def __aexit__(self, *exc_info):
+        self._lock.release()
 
 
 async def run_slow(function, *arguments):

@@ -19,8 +19,12 @@ Done: TypeAlias = None
 def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run it here: nobody else waits for this thread."""
 
-def acquire(lock: threading.Lock, deadline: float) -> None:
-    """Take the lock; `DeadlineError` when the time runs out first."""
+class holding:
+    """Hold the lock for a `with` block; `DeadlineError` when the time runs out first."""
+
+    def __init__(self, lock: threading.Lock, deadline: float) -> None: ...
+    def __enter__(self) -> None: ...
+    def __exit__(self, *exc_info: object) -> None: ...
 
 def connect(
     address: Address,
@@ -62,6 +66,9 @@ class Channel(Stream):
         self, method: Method[T], params: Sequence[object], deadline: float, /
     ) -> list[T | OstiaryError]:
         """Send all requests in one piece; return results or refusals in their order."""
+
+    def disown(self, method: Method[T], results: Sequence[T | OstiaryError], /) -> None:
+        """Close, since what a `grants` method gave has reached nobody."""
 
     def send_only(self, method: Method[object], params: Sequence[object], /) -> None:
         """Send requests whose replies nobody will read, then close: for the end of a process."""

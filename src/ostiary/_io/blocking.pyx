@@ -9,7 +9,8 @@ from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.rpc cimport Method, Outbox, Place, locate
+from .._wire.outbox cimport Outbox
+from .._wire.rpc cimport Method, Place, locate
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .sockets cimport fork_count, hear_out, now, sys_peek, wait
 from .stream cimport Stream
@@ -41,10 +42,23 @@ def run_slow(function, *arguments):
     return function(*arguments)
 
 
-def acquire(lock, double deadline):
-    left = deadline - now()
-    if not lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0)):
-        raise DeadlineError("the call's time ran out while another call logged in")
+cdef class holding:
+    # A class, and compiled: a signal handler that raises runs between two steps of Python,
+    # and between acquiring a lock and the `try` that releases it there are some.
+    cdef object _lock
+    cdef double _deadline
+
+    def __init__(self, lock, double deadline):
+        self._lock = lock
+        self._deadline = deadline
+
+    def __enter__(self):
+        cdef double left = self._deadline - now()
+        if not self._lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0)):
+            raise DeadlineError("the call's time ran out while another call logged in")
+
+    def __exit__(self, *exc_info):
+        self._lock.release()
 
 
 cdef double STALE_AFTER = 0.1    # a peek costs 0.3 us: not worth it between back-to-back calls
@@ -65,7 +79,7 @@ cdef class Channel(Stream):
             if method.session:
                 params.session_id = self.session
             id = self._last_id + 1
-            self._out.add(method, id, params, self._max_sent)
+            method.write(self._out, id, params, self._max_sent)
             self._last_id = id
             try:
                 self.send(self._out.data, self._out.end, deadline)
@@ -110,7 +124,7 @@ cdef class Channel(Stream):
             for index, one in enumerate(params):
                 if method.session:
                     one.session_id = self.session
-                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                method.write(self._out, self._last_id + 1, one, self._max_sent)
                 self._last_id += 1
                 waiting[self._last_id] = index
             out = self._out.data
@@ -158,6 +172,10 @@ cdef class Channel(Stream):
         finally:
             self._leave()
 
+    def disown(self, Method method not None, results, /):
+        if method.grants:
+            self.close()    # and with it ends what hangs on the connection
+
     def send_only(self, Method method not None, params, /):
         self._enter()
         try:
@@ -165,7 +183,7 @@ cdef class Channel(Stream):
             for one in params:
                 if method.session:
                     one.session_id = self.session
-                self._out.add(method, self._last_id + 1, one, self._max_sent)
+                method.write(self._out, self._last_id + 1, one, self._max_sent)
                 self._last_id += 1
             self.send(self._out.data, self._out.end, now() + 0.2)
             hear_out(self._sock, self._fd)

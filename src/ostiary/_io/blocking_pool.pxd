@@ -14,9 +14,10 @@ cdef class ChannelPool:
     cdef:
         object _opener          # deadline -> a Channel that is logged in
         Py_ssize_t _limit
-        Py_ssize_t _open        # opened or being opened
+        Py_ssize_t _opening     # being opened, or about to be by a waiter that was told to
         list _idle
-        set _channels           # every channel of ours, busy ones too
+        set _references         # weak, to every channel of ours: a busy one is its caller's
+        object _forget          # what each of them calls when its channel is gone
         object _waiters         # deque of _Waiter
         bint _closed
         object __weakref__

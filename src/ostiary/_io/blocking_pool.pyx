@@ -2,6 +2,9 @@
 
 Idle channels are taken last in, first out, so that the ones not needed go stale together;
 waiting threads are served first come, first served. It never talks to a peer.
+
+Law: the pool holds idle channels only. One in use belongs to its caller, and when that
+caller is interrupted between two steps and never gives it back, its end frees the slot.
 """
 
 cimport cython
@@ -11,6 +14,7 @@ from .sockets cimport fork_count, now
 
 import threading
 from collections import deque
+from weakref import ref
 
 from ..errors import ClientStateError, DeadlineError
 from .sockets import forget_after_fork
@@ -26,7 +30,8 @@ cdef class ChannelPool:
         self._opener = opener
         self._limit = limit
         self._idle = []
-        self._channels = set()
+        self._references = set()
+        self._forget = self._gone
         self._waiters = deque()
         forget_after_fork(self)
 
@@ -52,8 +57,8 @@ cdef class ChannelPool:
         channel = self.ready()
         if channel is not None:
             return channel
-        if self._open < self._limit:
-            self._open += 1
+        if len(self._references) + self._opening < self._limit:
+            self._opening += 1
         else:
             waiter = _Waiter()
             waiter.lock = threading.Lock()
@@ -67,7 +72,7 @@ cdef class ChannelPool:
                     if waiter.channel is not None:
                         self.release(waiter.channel)
                     else:
-                        self._open -= 1
+                        self._opening -= 1
                         self._wake(None)
                 raise
             if not waiter.served:
@@ -84,13 +89,14 @@ cdef class ChannelPool:
         try:
             channel = self._opener(deadline)
         except BaseException:
-            self._open -= 1
+            self._opening -= 1
             self._wake(None)
             raise
+        self._opening -= 1
         if self._closed:
             channel.close()
             raise ClientStateError("the client was closed while this call connected")
-        self._channels.add(channel)
+        self._references.add(ref(channel, self._forget))
         return channel
 
     def release(self, Channel channel, /):
@@ -100,12 +106,18 @@ cdef class ChannelPool:
             self._idle.append(channel)
 
     cdef int _drop(self, Channel channel) except -1:
-        if channel in self._channels:
-            self._channels.discard(channel)
-            self._open -= 1
+        reference = ref(channel, self._forget)
+        if reference in self._references:
+            self._references.discard(reference)
             channel.close()
             self._wake(None)
         return 0
+
+    def _gone(self, reference):
+        """A channel ended without having been given back."""
+        if reference in self._references:
+            self._references.discard(reference)
+            self._wake(None)
 
     cdef bint _withdraw(self, _Waiter waiter) except -1:
         """Leave the queue; False when there is nothing to leave, having been served."""
@@ -124,25 +136,25 @@ cdef class ChannelPool:
         waiter.channel = channel
         waiter.served = True
         if channel is None:
-            self._open += 1
+            self._opening += 1
         waiter.lock.release()
         return 1
 
     def channels(self):
-        return list(self._channels)
+        return [channel for one in list(self._references) if (channel := one()) is not None]
 
     def close(self):
         self._closed = True
         self._idle.clear()
         while self._waiters:
             (<_Waiter>self._waiters.popleft()).lock.release()
-        for channel in list(self._channels):
+        for channel in self.channels():
             self._drop(channel)
 
     def abandon(self):
-        for channel in self._channels:
+        for channel in self.channels():
             (<Channel>channel).abandon()
-        self._channels = set()
+        self._references = set()
         self._idle = []
         self._waiters = deque()
-        self._open = 0
+        self._opening = 0

@@ -32,6 +32,10 @@ cdef int _tries = TRIES if (os.cpu_count() or 1) > 1 else 1
 
 
 cdef class Stream:
+    def __del__(self):
+        # Whoever was about to take it was interrupted: no warning, there is nobody to warn.
+        self._shut()
+
     @property
     def closed(self):
         return self._fd < 0
@@ -159,7 +163,7 @@ cdef class Stream:
     def _shut(self):
         """Close the socket; idempotent. In a forked child only the descriptor is dropped."""
         cdef bytes records
-        if self._fd < 0:
+        if self._fd < 0 or self._sock is None:
             return
         if self._born == fork_count and self._tls is not None:
             records = self._tls.farewell()

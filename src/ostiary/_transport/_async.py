@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.aio import AsyncChannel, AsyncLock, Done, acquire, async_sleep, connect
+from .._io.aio import AsyncChannel, AsyncLock, Done, async_sleep, connect, holding
 from .._io.aio_pool import AsyncChannelPool
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
 from ..config import Address, Limits
-from ..errors import APIError, ClientStateError, OstiaryError, adopt
+from ..errors import APIError, ClientStateError, OstiaryError, TransportError, adopt
 
 if TYPE_CHECKING:
     import ssl
@@ -138,16 +138,39 @@ class AsyncFramedTransport:
             results = await channel.call_many(method, params, deadline)
             again = [i for i, one in enumerate(results) if isinstance(one, self._expired)]
             if again:
-                await self._renew(channel, logins, deadline)
-                repeated = await channel.call_many(method, [params[i] for i in again], deadline)
-                for i, one in zip(again, repeated, strict=True):
-                    results[i] = one
+                await self._repeat(channel, logins, method, params, results, again, deadline)
         except OstiaryError as error:
             self._raise(error)
         finally:
             if channel is not None:
                 pool.release(channel)
         return [self._adopted(one) if isinstance(one, OstiaryError) else one for one in results]
+
+    async def _repeat(
+        self,
+        channel: AsyncChannel,
+        logins: int,
+        method: Method[T],
+        params: Sequence[object],
+        results: list[T | OstiaryError],
+        again: Sequence[int],
+        deadline: float,
+    ) -> None:
+        """Call once more, after a new login, what the old session was refused."""
+        refused = [params[i] for i in again]
+        try:
+            await self._renew(channel, logins, deadline)
+            repeated = await channel.call_many(method, refused, deadline)
+        except OstiaryError as error:
+            for i in again:
+                results[i] = error
+            return
+        except BaseException:
+            # Cancelled: what the others were granted reaches nobody.
+            channel.disown(method, results)
+            raise
+        for i, one in zip(again, repeated, strict=True):
+            results[i] = one
 
     async def call_open(
         self, method: Method[T], params: Sequence[object], timeout: float
@@ -197,25 +220,31 @@ class AsyncFramedTransport:
             expected_uid=self._expected_uid,
         )
         try:
-            await self._login(channel, deadline)
-            channel.logins = 1
+            await self._log_in(channel, deadline)
         except BaseException:
             channel.close()
             raise
         # unasync: skip
         channel.on_orphan = self.on_orphan
+        # A lock serves one loop, and so does a channel.
+        self._renewing = AsyncLock()
         # unasync: end
         return channel
 
     async def _renew(self, channel: AsyncChannel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
-        await acquire(self._renewing, deadline)
-        try:
+        async with holding(self._renewing, deadline):
             if channel.logins == logins:
-                await self._login(channel, deadline)
-                channel.logins += 1
-        finally:
-            self._renewing.release()
+                await self._log_in(channel, deadline)
+
+    async def _log_in(self, channel: AsyncChannel, deadline: float) -> None:
+        try:
+            await self._login(channel, deadline)
+        except TransportError as error:
+            # What was sent is the login's: the call itself has not left, or was refused.
+            error.sent = False
+            raise
+        channel.logins += 1
 
     def _open_pool(self) -> AsyncChannelPool:
         if self._pool is None:

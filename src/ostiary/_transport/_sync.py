@@ -7,13 +7,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
-from .._io.blocking import Channel, Done, Lock, acquire, connect, sleep
+from .._io.blocking import Channel, Done, Lock, connect, holding, sleep
 from .._io.blocking_pool import ChannelPool
 from .._io.sockets import deadline_after, forget_after_fork, seconds_left
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
 from ..config import Address, Limits
-from ..errors import APIError, ClientStateError, OstiaryError, adopt
+from ..errors import APIError, ClientStateError, OstiaryError, TransportError, adopt
 
 if TYPE_CHECKING:
     import ssl
@@ -137,16 +137,39 @@ class FramedTransport:
             results = channel.call_many(method, params, deadline)
             again = [i for i, one in enumerate(results) if isinstance(one, self._expired)]
             if again:
-                self._renew(channel, logins, deadline)
-                repeated = channel.call_many(method, [params[i] for i in again], deadline)
-                for i, one in zip(again, repeated, strict=True):
-                    results[i] = one
+                self._repeat(channel, logins, method, params, results, again, deadline)
         except OstiaryError as error:
             self._raise(error)
         finally:
             if channel is not None:
                 pool.release(channel)
         return [self._adopted(one) if isinstance(one, OstiaryError) else one for one in results]
+
+    def _repeat(
+        self,
+        channel: Channel,
+        logins: int,
+        method: Method[T],
+        params: Sequence[object],
+        results: list[T | OstiaryError],
+        again: Sequence[int],
+        deadline: float,
+    ) -> None:
+        """Call once more, after a new login, what the old session was refused."""
+        refused = [params[i] for i in again]
+        try:
+            self._renew(channel, logins, deadline)
+            repeated = channel.call_many(method, refused, deadline)
+        except OstiaryError as error:
+            for i in again:
+                results[i] = error
+            return
+        except BaseException:
+            # Cancelled: what the others were granted reaches nobody.
+            channel.disown(method, results)
+            raise
+        for i, one in zip(again, repeated, strict=True):
+            results[i] = one
 
     def call_open(
         self, method: Method[T], params: Sequence[object], timeout: float
@@ -196,8 +219,7 @@ class FramedTransport:
             expected_uid=self._expected_uid,
         )
         try:
-            self._login(channel, deadline)
-            channel.logins = 1
+            self._log_in(channel, deadline)
         except BaseException:
             channel.close()
             raise
@@ -205,13 +227,18 @@ class FramedTransport:
 
     def _renew(self, channel: Channel, logins: int, deadline: float) -> None:
         """Log in again on the same channel, so that what hangs on the connection lives on."""
-        acquire(self._renewing, deadline)
-        try:
+        with holding(self._renewing, deadline):
             if channel.logins == logins:
-                self._login(channel, deadline)
-                channel.logins += 1
-        finally:
-            self._renewing.release()
+                self._log_in(channel, deadline)
+
+    def _log_in(self, channel: Channel, deadline: float) -> None:
+        try:
+            self._login(channel, deadline)
+        except TransportError as error:
+            # What was sent is the login's: the call itself has not left, or was refused.
+            error.sent = False
+            raise
+        channel.logins += 1
 
     def _open_pool(self) -> ChannelPool:
         if self._pool is None:

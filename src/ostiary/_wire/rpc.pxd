@@ -2,6 +2,7 @@
 
 from libc.stdint cimport int64_t
 
+from .outbox cimport Outbox
 from .slab cimport Slab
 
 
@@ -11,23 +12,6 @@ cdef struct Place:
     Py_ssize_t size
     Py_ssize_t result       # where in it the result begins; 0 when it is not the common form
     int64_t id
-
-
-cdef class Outbox:
-    """Bytes waiting to be sent, in one piece."""
-    cdef:
-        char *data
-        Py_ssize_t cap
-        Py_ssize_t start    # first byte not yet sent
-        Py_ssize_t end
-
-    cdef inline Py_ssize_t held(self) noexcept:
-        return self.end - self.start
-
-    cdef int reserve(self, Py_ssize_t room) except -1
-    cdef int append(self, bytes data) except -1
-    cdef void clear(self) noexcept
-    cdef Py_ssize_t add(self, Method method, int64_t id, object params, Py_ssize_t limit) except -1
 
 
 cdef class Method:
@@ -41,6 +25,9 @@ cdef class Method:
         object _decode_result       # of a result that stands alone
         object _fail                # the decoded "error" member -> an exception
 
+    cdef Py_ssize_t write(
+        self, Outbox box, int64_t id, object params, Py_ssize_t limit
+    ) except -1
     cdef object settle(self, Slab slab, Place *place)
     cdef object settle_envelope(self, object envelope, int64_t id)
 

@@ -6,10 +6,10 @@ No I/O and no table of pending calls: the channels in `_io` own those.
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint32_t
-from libc.stdlib cimport free, malloc
-from libc.string cimport memcmp, memcpy, memset
+from libc.string cimport memcmp, memcpy
 
 from .framer cimport HEADER, write_u32
+from .outbox cimport Outbox
 from .slab cimport Slab, payload
 
 from typing import Any, Generic, TypeVar
@@ -19,8 +19,6 @@ import msgspec
 from ..errors import APIError, InvalidArgumentError, ProtocolError
 
 cdef enum:
-    OUTBOX_BYTES = 2048
-    OUTBOX_KEPT = 16 * 1024
     ID_DIGITS = 20
 
 _T = TypeVar("_T")
@@ -62,98 +60,6 @@ cdef bytes _encoded(Method method, object params):
 
 
 @cython.final
-cdef class Outbox:
-    def __cinit__(self):
-        self.data = <char *>malloc(OUTBOX_BYTES)
-        if self.data is NULL:
-            raise MemoryError
-        self.cap = OUTBOX_BYTES
-
-    def __dealloc__(self):
-        if self.data is not NULL:
-            memset(self.data, 0, self.cap)
-            free(self.data)
-
-    cdef int reserve(self, Py_ssize_t room) except -1:
-        cdef:
-            Py_ssize_t used = self.end - self.start
-            Py_ssize_t cap
-            char *data
-        if self.cap - self.end >= room:
-            return 0
-        cap = max(self.cap, OUTBOX_BYTES)
-        while cap - used < room:
-            cap *= 2
-        data = <char *>malloc(cap)
-        if data is NULL:
-            raise MemoryError
-        memcpy(data, self.data + self.start, used)
-        free(self.data)
-        self.data = data
-        self.cap = cap
-        self.start = 0
-        self.end = used
-        return 0
-
-    cdef int append(self, bytes data) except -1:
-        self.reserve(PyBytes_GET_SIZE(data))
-        memcpy(self.data + self.end, PyBytes_AS_STRING(data), PyBytes_GET_SIZE(data))
-        self.end += PyBytes_GET_SIZE(data)
-        return 0
-
-    cdef void clear(self) noexcept:
-        """Forget what was sent; give back a buffer that one large call had grown."""
-        cdef char *data
-        self.start = self.end = 0
-        if self.cap > OUTBOX_KEPT:
-            data = <char *>malloc(OUTBOX_BYTES)
-            if data is not NULL:
-                free(self.data)
-                self.data = data
-                self.cap = OUTBOX_BYTES
-
-    cdef Py_ssize_t add(self, Method method, int64_t id, object params, Py_ssize_t limit) except -1:
-        """Append one request behind its length; return how many bytes that took.
-
-        Nothing is appended when the frame would be longer than `limit`.
-        """
-        cdef:
-            bytes body = _encoded(method, params)
-            Py_ssize_t body_size = PyBytes_GET_SIZE(body)
-            Py_ssize_t head_size = PyBytes_GET_SIZE(method._head)
-            Py_ssize_t size
-            char digits[ID_DIGITS]
-            int at = ID_DIGITS
-            char *out
-        while True:
-            at -= 1
-            digits[at] = <char>(48 + id % 10)
-            id = id // 10
-            if id == 0:
-                break
-        size = 6 + (ID_DIGITS - at) + head_size + body_size + 1
-        if size > limit:
-            raise InvalidArgumentError(
-                f"the {method.name} request has {size} bytes and the limit is {limit}; "
-                "send less, or raise Limits.frame_sent if the peer accepts more"
-            )
-        self.reserve(HEADER + size)
-        out = self.data + self.end
-        write_u32(out, <uint32_t>size)
-        out += HEADER
-        memcpy(out, b'{"id":', 6)
-        out += 6
-        memcpy(out, digits + at, ID_DIGITS - at)
-        out += ID_DIGITS - at
-        memcpy(out, PyBytes_AS_STRING(method._head), head_size)
-        out += head_size
-        memcpy(out, PyBytes_AS_STRING(body), body_size)
-        out[body_size] = b'}'
-        self.end += HEADER + size
-        return HEADER + size
-
-
-@cython.final
 cdef class Method:
     def __init__(
         self,
@@ -179,6 +85,48 @@ cdef class Method:
 
     def __repr__(self):
         return f"Method({self.name!r})"
+
+    cdef Py_ssize_t write(
+        self, Outbox box, int64_t id, object params, Py_ssize_t limit
+    ) except -1:
+        """Append one request behind its length; return how many bytes that took.
+
+        Nothing is appended when the frame would be longer than `limit`.
+        """
+        cdef:
+            bytes body = _encoded(self, params)
+            Py_ssize_t body_size = PyBytes_GET_SIZE(body)
+            Py_ssize_t head_size = PyBytes_GET_SIZE(self._head)
+            Py_ssize_t size
+            char digits[ID_DIGITS]
+            int at = ID_DIGITS
+            char *out
+        while True:
+            at -= 1
+            digits[at] = <char>(48 + id % 10)
+            id = id // 10
+            if id == 0:
+                break
+        size = 6 + (ID_DIGITS - at) + head_size + body_size + 1
+        if size > limit:
+            raise InvalidArgumentError(
+                f"the {self.name} request has {size} bytes and the limit is {limit}; "
+                "send less, or raise Limits.frame_sent if the peer accepts more"
+            )
+        box.reserve(HEADER + size)
+        out = box.data + box.end
+        write_u32(out, <uint32_t>size)
+        out += HEADER
+        memcpy(out, b'{"id":', 6)
+        out += 6
+        memcpy(out, digits + at, ID_DIGITS - at)
+        out += ID_DIGITS - at
+        memcpy(out, PyBytes_AS_STRING(self._head), head_size)
+        out += head_size
+        memcpy(out, PyBytes_AS_STRING(body), body_size)
+        out[body_size] = b'}'
+        box.end += HEADER + size
+        return HEADER + size
 
     cdef object settle(self, Slab slab, Place *place):
         """Decode a located reply; return the result or raise what it says.
@@ -320,10 +268,10 @@ cdef int64_t _slow_id(object data) except -1:
     return id
 
 
-def add_request(method, id, params, limit):
+def add_request(Method method not None, id, params, limit):
     """Return one framed request; what the channels do, for tests and benchmarks."""
     cdef Outbox box = Outbox()
-    box.add(method, id, params, limit)
+    method.write(box, id, params, limit)
     return box.data[:box.end]
 
 

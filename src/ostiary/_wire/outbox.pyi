@@ -1,0 +1,1 @@
+"""Bytes on their way out. Compiled code alone touches them."""
