@@ -475,7 +475,8 @@ class TestDepth:
     def test_near_the_limit_gives_an_error_of_ours(self, member: str) -> None:
         """Where decoding still works, showing the error must work too."""
         outcomes = set()
-        for depth in range(850, 1060):
+        # 3.12 and later count the depth of C calls apart, and allow more of it.
+        for depth in (*range(850, 1060), *range(1100, 60_000, 900)):
             text = f'{{"id":1,"{member}":{"[" * depth}{"]" * depth}}}'
             try:
                 settle_reply(ANY, text.encode())
