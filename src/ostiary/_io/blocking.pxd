@@ -2,27 +2,18 @@
 
 from libc.stdint cimport int64_t
 
-from .._wire.outbox cimport Outbox
 from .._wire.rpc cimport Method, Place
-from .._wire.slab cimport Slab
 from .stream cimport Stream
 
 
 cdef class Channel(Stream):
     """A framed RPC connection that carries one call at a time."""
     cdef:
-        Outbox _out
-        Slab _slab              # borrowed while a call runs
         int64_t _last_id
         Py_ssize_t _max_sent
         Py_ssize_t _max_accepted
-        double _used_at
-        bint _busy
-        bint _doomed            # close() came while a call was under way
         public Py_ssize_t logins    # how often it was authenticated
         public str session      # filled into params whose method asks for it
 
-    cdef int _enter(self) except -1
-    cdef int _leave(self) except -1
     cdef int _receive_frame(self, Place *place, double deadline) except -1
     cdef bint _frame(self, Place *place) except -1

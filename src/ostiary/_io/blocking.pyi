@@ -72,9 +72,3 @@ class Channel(Stream):
 
     def send_only(self, method: Method[object], params: Sequence[object], /) -> None:
         """Send requests whose replies nobody will read, then close: for the end of a process."""
-
-    def stale(self) -> bool:
-        """Whether this idle channel is no longer what it was: closed, or holding unasked bytes."""
-
-    def close(self) -> None:
-        """Close it; a call under way on another thread ends with `ConnectionLostError`."""

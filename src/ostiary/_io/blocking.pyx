@@ -5,33 +5,20 @@ Law: a channel whose call did not end with its own whole reply is closed, never 
 
 cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from libc.errno cimport EAGAIN, errno
 from libc.stdint cimport int64_t
 
 from .._wire.framer cimport HEADER, read_u32
-from .._wire.outbox cimport Outbox
 from .._wire.rpc cimport Method, Place, locate
-from .._wire.slab cimport Slab, borrow, give_back, unpinned
-from .sockets cimport fork_count, hear_out, now, sys_peek, wait
+from .._wire.slab cimport Slab, borrow, unpinned
+from .sockets cimport hear_out, now, wait
 from .stream cimport Stream
 
-import socket
 import threading
 import time
 
 from .._wire.framer import too_long
 from .._wire.rpc import UnexpectedShape
-from ..errors import (
-    ClientStateError,
-    ConnectionLostError,
-    DeadlineError,
-    OstiaryError,
-    ProtocolError,
-    TransportError,
-)
-from .sockets import check_peer, tune
-from .stream import reach
-from .tls import engine_for
+from ..errors import DeadlineError, OstiaryError, ProtocolError, TransportError
 
 Lock = threading.Lock
 sleep = time.sleep
@@ -61,9 +48,6 @@ cdef class holding:
         self._lock.release()
 
 
-cdef double STALE_AFTER = 0.1    # a peek costs 0.3 us: not worth it between back-to-back calls
-
-
 @cython.final
 cdef class Channel(Stream):
     def __init__(self):
@@ -74,7 +58,7 @@ cdef class Channel(Stream):
             int64_t id
             Place place
             bint whole = False
-        self._enter()
+        self.enter()
         try:
             if method.session:
                 params.session_id = self.session
@@ -106,7 +90,7 @@ cdef class Channel(Stream):
                 if not whole:
                     self._doomed = True
         finally:
-            self._leave()
+            self.leave()
 
     obtain = call
 
@@ -119,7 +103,7 @@ cdef class Channel(Stream):
             const char *out
             bytes records
             bint whole = False
-        self._enter()
+        self.enter()
         try:
             for index, one in enumerate(params):
                 if method.session:
@@ -170,14 +154,14 @@ cdef class Channel(Stream):
                 if not whole:
                     self._doomed = True
         finally:
-            self._leave()
+            self.leave()
 
     def disown(self, Method method not None, results, /):
         if method.grants:
             self.close()    # and with it ends what hangs on the connection
 
     def send_only(self, Method method not None, params, /):
-        self._enter()
+        self.enter()
         try:
             self._doomed = True
             for one in params:
@@ -188,55 +172,7 @@ cdef class Channel(Stream):
             self.send(self._out.data, self._out.end, now() + 0.2)
             hear_out(self._sock, self._fd)
         finally:
-            self._leave()
-
-    def stale(self):
-        cdef ssize_t count
-        if self._fd < 0 or self._born != fork_count:
-            return True
-        if now() - self._used_at < STALE_AFTER:
-            return False
-        count = sys_peek(self._fd)
-        return count >= 0 or errno != EAGAIN
-
-    def close(self):
-        if self._busy and self._fd >= 0 and self._born == fork_count:
-            # The descriptor belongs to the thread that waits on it: closing it here could
-            # hand its number to somebody else's file while that thread still polls it.
-            self._doomed = True
-            try:
-                self._sock.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-        else:
-            self._shut()
-
-    cdef int _enter(self) except -1:
-        if self._fd < 0 or self._born != fork_count:
-            raise ConnectionLostError("the connection is closed; open another")
-        if self._busy:
-            raise ClientStateError(
-                "a blocking channel carries one call at a time; use one per thread"
-            )
-        self._busy = True
-        self._sent = False
-        self._out.clear()
-        return 0
-
-    cdef int _leave(self) except -1:
-        cdef Slab slab = self._slab
-        if slab is not None:
-            # Bytes right behind the last reply were asked for by nobody: the result stands,
-            # the connection does not.
-            if slab.end != slab.start:
-                self._doomed = True
-            self._slab = None
-            give_back(slab)
-        self._used_at = now()
-        self._busy = False
-        if self._doomed:
-            self._shut()
-        return 0
+            self.leave()
 
     cdef int _receive_frame(self, Place *place, double deadline) except -1:
         """Wait for the next whole frame and locate the reply in it."""
@@ -267,27 +203,10 @@ cdef class Channel(Stream):
         return False
 
 
-def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):
+def connect(address, *, deadline, limits, ssl_context=None, expected_uid=None):
     cdef Channel channel = Channel.__new__(Channel)
-    channel._fd = -1
-    tls = engine_for(address, ssl_context)
-    sock = reach(address, deadline)
-    try:
-        check_peer(sock, address, expected_uid)
-        tune(sock, address)
-        channel._sock = sock
-        channel._tls = tls
-        channel._born = fork_count
-        channel._fd = sock.fileno()
-        channel._out = Outbox()
-        channel._max_sent = limits.frame_sent
-        channel._max_accepted = limits.frame_accepted
-        channel._used_at = now()
-        channel.session = ""
-        if tls is not None:
-            channel._handshake(deadline)
-    except BaseException:
-        channel._fd = -1
-        sock.close()
-        raise
+    channel.establish(address, deadline, ssl_context, expected_uid)
+    channel._max_sent = limits.frame_sent
+    channel._max_accepted = limits.frame_accepted
+    channel.session = ""
     return channel

@@ -1,86 +1,107 @@
-"""The channels of one blocking client: which is used next, and who waits. Twin of `aio_pool`.
+"""The connections of one blocking client, and the threads that wait for one.
 
-Idle channels are taken last in, first out, so that the ones not needed go stale together;
-waiting threads are served first come, first served. It never talks to a peer.
+`_pool` decides which is used next and who is served; here is what a thread waits on. It never
+talks to a peer. Twin of `aio_pool` for framed channels; `blocking_http` uses it too.
 
-Law: the pool holds idle channels only. One in use belongs to its caller, and when that
+Law: the pool holds idle connections only. One in use belongs to its caller, and when that
 caller is interrupted between two steps and never gives it back, its end frees the slot.
 """
 
 cimport cython
+from libc.math cimport INFINITY
 
-from .blocking cimport Channel
+from .._pool cimport Roster, Ticket
 from .sockets cimport fork_count, now
+from .stream cimport Stream
 
 import threading
-from collections import deque
 from weakref import ref
 
 from ..errors import ClientStateError, DeadlineError
 from .sockets import forget_after_fork
 
 
-cdef class _Waiter:
+cdef class _Waiter(Ticket):
     pass
 
 
 @cython.final
 cdef class ChannelPool:
-    def __init__(self, opener, Py_ssize_t limit):
+    def __init__(
+        self, opener, Py_ssize_t limit, *, max_idle=None, double expiry=INFINITY, patience=None
+    ):
         self._opener = opener
-        self._limit = limit
-        self._idle = []
+        self._patience = INFINITY if patience is None else patience
+        self._roster = Roster(limit, limit if max_idle is None else max_idle, expiry)
         self._references = set()
         self._forget = self._gone
-        self._waiters = deque()
         forget_after_fork(self)
 
-    # The counters and lists below change only between two releases of the GIL, so they need
+    # The roster and the set below change only between two releases of the GIL, so they need
     # no lock; only waiting does.
 
+    @property
+    def counts(self):
+        """Connections open, of those idle; threads waiting."""
+        return len(self._references), self._roster.idle, self._roster.waiting
+
     def ready(self):
-        cdef Channel channel
-        while self._idle:
-            channel = <Channel>self._idle.pop()
-            if not channel.stale():
+        cdef Stream channel
+        while True:
+            channel = <Stream>self._roster.take()
+            if channel is None or not channel.stale():
                 return channel
             self._drop(channel)
-        return None
 
     def open(self, double deadline, /):
+        # Another thread may have given one back since `ready` found none.
+        channel = None if self._closed else self.ready()
+        return self._wait(deadline) if channel is None else channel
+
+    def release(self, Stream channel, /):
+        self.give(channel)
+
+    cdef Stream take(self, double deadline):
+        """Return a connection that no byte lies on, whatever it takes."""
+        cdef Stream channel = self.idle()
+        return self._wait(deadline) if channel is None else channel
+
+    cdef Stream idle(self):
+        cdef Stream channel
+        while True:
+            channel = <Stream>self._roster.take()
+            if channel is None or not channel.is_stale(0):
+                return channel
+            self._drop(channel)
+
+    cdef Stream _wait(self, double deadline):
         cdef:
-            Channel channel
+            Stream channel
             _Waiter waiter
+            double left
         if self._closed:
             raise ClientStateError("the client is closed; call connect() again")
-        # Another thread may have given one back since `ready` found none.
-        channel = self.ready()
-        if channel is not None:
-            return channel
-        if len(self._references) + self._opening < self._limit:
-            self._opening += 1
-        else:
+        if not self._roster.admit():
             waiter = _Waiter()
             waiter.lock = threading.Lock()
             waiter.lock.acquire()
-            self._waiters.append(waiter)
-            left = deadline - now()
+            self._roster.enqueue(waiter)
+            left = min(deadline - now(), self._patience)
             try:
                 waiter.lock.acquire(timeout=-1 if left > threading.TIMEOUT_MAX else max(left, 0.0))
             except BaseException:       # KeyboardInterrupt: what it was handed goes on
-                if not self._withdraw(waiter):
+                if not self._roster.withdraw(waiter):
                     if waiter.channel is not None:
-                        self.release(waiter.channel)
-                    else:
-                        self._opening -= 1
-                        self._wake(None)
+                        self.give(waiter.channel)
+                    elif waiter.served:
+                        self._vacate()
                 raise
             if not waiter.served:
                 # Unless it is served in this very moment: then it is taken.
-                if self._withdraw(waiter):
+                if self._roster.withdraw(waiter):
                     raise DeadlineError(
-                        f"the call's time ran out while all {self._limit} connections were busy; "
-                        "raise max_connections, or the timeout"
+                        f"the call's time ran out while all {self._roster.limit} connections were "
+                        "busy; raise max_connections, or the timeout"
                     )
             if self._closed:
                 raise ClientStateError("the client was closed while this call waited")
@@ -89,54 +110,57 @@ cdef class ChannelPool:
         try:
             channel = self._opener(deadline)
         except BaseException:
-            self._opening -= 1
-            self._wake(None)
+            self._vacate()
             raise
-        self._opening -= 1
         if self._closed:
             channel.close()
+            self._roster.vacate()
             raise ClientStateError("the client was closed while this call connected")
         self._references.add(ref(channel, self._forget))
         return channel
 
-    def release(self, Channel channel, /):
+    cdef int give(self, Stream channel) except -1:
+        cdef Stream extra
         if channel._fd < 0 or self._closed or channel._born != fork_count:
             self._drop(channel)
         elif not self._wake(channel):
-            self._idle.append(channel)
+            extra = <Stream>self._roster.keep(channel, channel._used_at)
+            if extra is None:
+                extra = <Stream>self._roster.overdue(channel._used_at)
+            while extra is not None:
+                self._drop(extra)
+                extra = <Stream>self._roster.overdue(channel._used_at)
+        return 0
 
-    cdef int _drop(self, Channel channel) except -1:
+    cdef int _drop(self, Stream channel) except -1:
         reference = ref(channel, self._forget)
         if reference in self._references:
             self._references.discard(reference)
             channel.close()
-            self._wake(None)
+            self._vacate()
         return 0
 
     def _gone(self, reference):
-        """A channel ended without having been given back."""
+        """A connection ended without having been given back."""
         if reference in self._references:
             self._references.discard(reference)
-            self._wake(None)
+            self._vacate()
 
-    cdef bint _withdraw(self, _Waiter waiter) except -1:
-        """Leave the queue; False when there is nothing to leave, having been served."""
-        try:
-            self._waiters.remove(waiter)
-        except ValueError:
-            return False
-        return True
+    cdef int _vacate(self) except -1:
+        """Free a slot: whoever waits longest may open one in it."""
+        self._roster.vacate()
+        self._wake(None)
+        return 0
 
-    cdef int _wake(self, Channel channel) except -1:
-        """Hand a channel, or leave to open one, to whoever waits longest; 0 if nobody does."""
-        cdef _Waiter waiter
-        if not self._waiters:
+    cdef bint _wake(self, Stream channel) except -1:
+        """Hand a connection, or leave to open one, to whoever waits longest; 0 if nobody does."""
+        cdef _Waiter waiter = <_Waiter>self._roster.serve()
+        if waiter is None:
             return 0
-        waiter = <_Waiter>self._waiters.popleft()
         waiter.channel = channel
         waiter.served = True
         if channel is None:
-            self._opening += 1
+            self._roster.admit()
         waiter.lock.release()
         return 1
 
@@ -144,17 +168,20 @@ cdef class ChannelPool:
         return [channel for one in list(self._references) if (channel := one()) is not None]
 
     def close(self):
+        cdef _Waiter waiter
         self._closed = True
-        self._idle.clear()
-        while self._waiters:
-            (<_Waiter>self._waiters.popleft()).lock.release()
+        while self._roster.take() is not None:
+            pass
+        while True:
+            waiter = <_Waiter>self._roster.serve()
+            if waiter is None:
+                break
+            waiter.lock.release()
         for channel in self.channels():
             self._drop(channel)
 
     def abandon(self):
         for channel in self.channels():
-            (<Channel>channel).abandon()
+            (<Stream>channel).abandon()
         self._references = set()
-        self._idle = []
-        self._waiters = deque()
-        self._opening = 0
+        self._roster = Roster(self._roster.limit, self._roster.max_idle, self._roster.expiry)

@@ -7,6 +7,7 @@ cdef extern from * nogil:
     #include <errno.h>
     #include <poll.h>
     #include <sys/socket.h>
+    #include <sys/uio.h>
     #include <time.h>
     #include <unistd.h>
     #ifndef MSG_NOSIGNAL            /* macOS: SO_NOSIGPIPE is set on the socket instead */
@@ -17,6 +18,15 @@ cdef extern from * nogil:
     }
     static inline ssize_t ostiary_send(int fd, const void *p, size_t n) {
         return send(fd, p, n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
+    static inline ssize_t ostiary_send_both(
+        int fd, const void *p, size_t n, const void *q, size_t m
+    ) {
+        struct iovec parts[2] = {{(void *)p, n}, {(void *)q, m}};
+        struct msghdr message = {0};
+        message.msg_iov = parts;
+        message.msg_iovlen = 2;
+        return sendmsg(fd, &message, MSG_DONTWAIT | MSG_NOSIGNAL);
     }
     static inline ssize_t ostiary_peek(int fd) {
         char byte;
@@ -41,6 +51,9 @@ cdef extern from * nogil:
     """
     ssize_t sys_recv "ostiary_recv"(int fd, void *data, size_t size)
     ssize_t sys_send "ostiary_send"(int fd, const void *data, size_t size)
+    ssize_t sys_send_both "ostiary_send_both"(
+        int fd, const void *data, size_t size, const void *more, size_t more_size
+    )
     ssize_t sys_peek "ostiary_peek"(int fd)
     int sys_poll "ostiary_poll"(int fd, int writing, int reading, int ms)
     double now "ostiary_now"()

@@ -1,6 +1,9 @@
 """A connected blocking socket: bytes out, bytes into a slab, one deadline over all of it.
 
-No frames and no HTTP: `blocking` makes channels of it.
+No frames and no HTTP: `blocking` and `blocking_http` make channels of it.
+
+Law: one exchange at a time, between `enter` and `leave`; one that did not end well is the
+connection's last.
 """
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -8,8 +11,9 @@ from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EAGAIN, EINTR, errno
 from libc.string cimport memcpy
 
-from .._wire.slab cimport Slab
-from .sockets cimport fork_count, lost, now, sys_recv, sys_send, wait
+from .._wire.outbox cimport Outbox
+from .._wire.slab cimport Slab, give_back
+from .sockets cimport fork_count, lost, now, sys_peek, sys_recv, sys_send, sys_send_both, wait
 
 import errno as errors_by_name
 import os
@@ -18,8 +22,15 @@ import threading
 import time
 
 from ..config import UnixAddress
-from ..errors import DeadlineError, OstiaryError, TransportError
-from .sockets import new_socket, seconds_left, unreachable
+from ..errors import (
+    ClientStateError,
+    ConnectionLostError,
+    DeadlineError,
+    OstiaryError,
+    TransportError,
+)
+from .sockets import check_peer, new_socket, seconds_left, tune, unreachable
+from .tls import engine_for
 
 cdef enum:
     READ_BYTES = 16 * 1024
@@ -29,6 +40,8 @@ cdef enum:
     TRIES = 200
 
 cdef int _tries = TRIES if (os.cpu_count() or 1) > 1 else 1
+# A peek costs 0.3 us: between back-to-back calls of a protocol with ids it is not worth it.
+cdef double STALE_AFTER = 0.1
 
 
 cdef class Stream:
@@ -39,6 +52,80 @@ cdef class Stream:
     @property
     def closed(self):
         return self._fd < 0
+
+    def stale(self):
+        return self.is_stale(STALE_AFTER)
+
+    def close(self):
+        if self._busy and self._fd >= 0 and self._born == fork_count:
+            # The descriptor belongs to the thread that waits on it: closing it here could
+            # hand its number to somebody else's file while that thread still polls it.
+            self._doomed = True
+            try:
+                self._sock.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+        else:
+            self._shut()
+
+    cdef int establish(self, address, double deadline, ssl_context, expected_uid) except -1:
+        """Connect, check the peer's uid if asked, agree on TLS if asked."""
+        self._fd = -1
+        tls = engine_for(address, ssl_context)
+        sock = reach(address, deadline)
+        try:
+            check_peer(sock, address, expected_uid)
+            tune(sock, address)
+            self._sock = sock
+            self._tls = tls
+            self._born = fork_count
+            self._fd = sock.fileno()
+            self._out = Outbox()
+            self._used_at = now()
+            if tls is not None:
+                self._handshake(deadline)
+        except BaseException:
+            self._fd = -1
+            sock.close()
+            raise
+        return 0
+
+    cdef int enter(self) except -1:
+        if self._fd < 0 or self._born != fork_count:
+            raise ConnectionLostError("the connection is closed; open another")
+        if self._busy:
+            raise ClientStateError(
+                "a blocking channel carries one call at a time; use one per thread"
+            )
+        self._busy = True
+        self._sent = False
+        self._out.clear()
+        return 0
+
+    cdef int leave(self) except -1:
+        cdef Slab slab = self._slab
+        if slab is not None:
+            # Bytes right behind the last reply were asked for by nobody: the result stands,
+            # the connection does not.
+            if slab.end != slab.start:
+                self._doomed = True
+            self._slab = None
+            give_back(slab)
+        self._used_at = now()
+        self._busy = False
+        if self._doomed:
+            self._shut()
+        return 0
+
+    cdef bint is_stale(self, double unless_used_within) except -1:
+        """Whether this idle connection is closed, or holds bytes nobody asked for."""
+        cdef ssize_t count
+        if self._fd < 0 or self._born != fork_count:
+            return True
+        if unless_used_within and now() - self._used_at < unless_used_within:
+            return False
+        count = sys_peek(self._fd)
+        return count >= 0 or errno != EAGAIN
 
     cdef int send(self, const char *data, Py_ssize_t size, double deadline) except -1:
         """Send all of it, or raise with the connection unusable."""
@@ -55,11 +142,20 @@ cdef class Stream:
                 wait(self._fd, True, False, deadline)
         return 0
 
-    cdef int send_now(self, const char *data, Py_ssize_t size) except -1:
+    cdef Py_ssize_t send_now(self, const char *data, Py_ssize_t size) except -1:
         """Send what the kernel takes now; 0 when it takes nothing."""
+        return self.send_both_now(data, size, NULL, 0)
+
+    cdef Py_ssize_t send_both_now(
+        self, const char *data, Py_ssize_t size, const char *more, Py_ssize_t more_size
+    ) except -1:
+        """Like send_now, for bytes that lie in two places."""
         cdef ssize_t count
         while True:
-            count = sys_send(self._fd, data, size)
+            if more_size:
+                count = sys_send_both(self._fd, data, size, more, more_size)
+            else:
+                count = sys_send(self._fd, data, size)
             if count >= 0:
                 self._sent = True
                 return count
@@ -97,6 +193,7 @@ cdef class Stream:
                 slab.grew(count)
                 return count
             if count == 0:
+                self._ended = True
                 raise lost("waiting for the reply", 0, self._sent)
             if errno == EAGAIN:
                 return 0
@@ -131,6 +228,8 @@ cdef class Stream:
                 slab.grew(PyBytes_GET_SIZE(plain))
                 return PyBytes_GET_SIZE(plain)
             if self._tls.closed:
+                # Said under TLS. A bare end of the TCP stream, above, may be anybody's doing.
+                self._ended = True
                 raise lost("waiting for the reply", 0, self._sent)
 
     def _send_records(self, bytes records, double deadline):

@@ -19,6 +19,7 @@ cdef struct Facts:
     bint has_length
     bint chunked
     bint close              # Connection names `close`
+    bint coded              # there is a Content-Encoding
     uint64_t length         # as announced; beyond 2**58 only that it is more
 
 

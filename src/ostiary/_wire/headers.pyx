@@ -267,6 +267,9 @@ cdef Headers read_fields(
                 read_length(mark, stop - mark, facts)
                 if trailing:
                     raise refusal("length-and-coding")
+        elif span.name_size == 16:
+            if memcmp(text + span.name, b"content-encoding", 16) == 0:
+                facts.coded = True
         elif span.name_size == 17:
             if memcmp(text + span.name, b"transfer-encoding", 17) == 0:
                 if trailing or facts.chunked or not is_word(mark, stop - mark, b"chunked", 7):

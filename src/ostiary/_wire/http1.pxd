@@ -27,8 +27,12 @@ cdef class Response:
         readonly int status
         readonly Headers headers
         readonly object body            # bytes or View; b"" in a stream
+        bint coded                      # it has a Content-Encoding
         readonly Headers trailers
         readonly tuple informational    # the 1xx Responses that came before
+
+
+    cdef int undo_coding(self, Py_ssize_t limit) except -1
 
 
 cdef class ResponseReader:

@@ -1,11 +1,29 @@
-from typing import Literal, final
+from typing import Any, Literal, TypeVar, final, overload
 
 from .headers import Headers
 from .slab import View
 
+T = TypeVar("T")
+
 @final
 class Response:
     """One response: its head, and its body unless that was streamed."""
+
+    def read(self) -> bytes:
+        """Return the body as bytes, which a large one is copied for."""
+
+    def text(self) -> str:
+        """Return the body read as UTF-8; bytes that are none become U+FFFD."""
+
+    @overload
+    def json(self) -> Any:
+        """Return the body decoded as JSON, into `type` when one is given.
+
+        Raises `ProtocolError` when it is no JSON or of another shape.
+        """
+
+    @overload
+    def json(self, type: type[T]) -> T: ...
 
     @property
     def status(self) -> int: ...
@@ -13,7 +31,7 @@ class Response:
     def headers(self) -> Headers: ...
     @property
     def body(self) -> bytes | View:
-        """The body in its content coding; `b""` when it is streamed."""
+        """The body; `b""` when it is streamed. A large one is a view of the receive buffer."""
 
     @property
     def trailers(self) -> Headers:

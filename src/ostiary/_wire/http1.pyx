@@ -17,9 +17,13 @@ from .headers cimport VALUE, Facts, Headers, headers_of, no_headers, read_fields
 from .slab cimport Slab, payload
 
 from collections import deque
+from typing import Any
 
-from ..errors import ClientStateError, ConnectionLostError, InvalidArgumentError
+import msgspec
+
+from ..errors import ClientStateError, ConnectionLostError, InvalidArgumentError, ProtocolError
 from . import handover
+from .rpc import _shape
 from .rules import refusal
 
 cdef enum State:
@@ -37,6 +41,10 @@ cdef enum:
     CHUNK_DIGITS = 20
     AGAIN = 4       # beside Outcome: look at the new state at once
 
+cdef object decode_json = msgspec.json.decode
+cdef object DecodeError = msgspec.DecodeError
+cdef object ValidationError = msgspec.ValidationError
+cdef object builtin_type = type
 # Sizes from here on are only known to be more than any limit.
 cdef Py_ssize_t SIZE_TOP = <Py_ssize_t>1 << 58
 cdef bytes HEAD_METHOD = b"HEAD"
@@ -60,6 +68,32 @@ cdef class Response:
 
     def __repr__(self):
         return f"<Response {self.status}, {len(self.body)} bytes>"
+
+    def read(self):
+        return bytes(self.body)
+
+    def text(self):
+        return bytes(self.body).decode("utf-8", "replace")
+
+    def json(self, type=Any):
+        cdef str problem = None
+        try:
+            return decode_json(self.body, type=type)
+        except ValidationError as error:
+            problem = _shape(str(error))
+        except (DecodeError, UnicodeDecodeError, RecursionError) as error:
+            problem = builtin_type(error).__name__
+        # Raised outside the handlers: their exceptions may hold the bytes they failed on.
+        raise ProtocolError(f"the response's body cannot be read ({problem})", sent=True)
+
+    cdef int undo_coding(self, Py_ssize_t limit) except -1:
+        """Put the body as it was before its Content-Encoding in place of it."""
+        from .coding import decode
+
+        self.coded = False
+        if len(self.body):
+            self.body = decode(self.headers["content-encoding"], self.body, limit=limit)
+        return 0
 
 
 cdef Response new_response(int status, Headers headers):
@@ -242,7 +276,7 @@ cdef class ResponseReader:
         if at[0] != b'\r' or at[1] != b'\n':
             raise refusal("status-line")
         at += 2
-        facts.has_length = facts.chunked = facts.close = False
+        facts.has_length = facts.chunked = facts.close = facts.coded = False
         facts.length = 0
         headers = read_fields(at, data + size - at, self._lines, &facts, False)
         if facts.chunked and old:
@@ -275,6 +309,7 @@ cdef class ResponseReader:
         ):
             self._keep_alive = not facts.close
             self.response = new_response(status, headers)
+            self.response.coded = facts.coded
             slab.start += size
         else:
             if self._h11 is None:
@@ -286,6 +321,8 @@ cdef class ResponseReader:
             self._feed_h11(slab, size)
             if (self.response is None) != (status < 200):
                 raise refusal("h11")
+            if status >= 200:
+                self.response.coded = facts.coded
         self._state = next_state
         return status >= 200
 
@@ -385,10 +422,10 @@ cdef class ResponseReader:
                 if size == 0:
                     break
                 if size > 2 and moves:
-                    facts.has_length = facts.chunked = facts.close = False
+                    facts.has_length = facts.chunked = facts.close = facts.coded = False
                     self._trailers = read_fields(data + at, size, self._lines, &facts, True)
                 elif size > 2:
-                    facts.has_length = facts.chunked = facts.close = False
+                    facts.has_length = facts.chunked = facts.close = facts.coded = False
                     read_fields(data + at, size, self._lines, &facts, True)
                 at += size
                 self._state = AT_END
