@@ -1,5 +1,8 @@
 """Whether a failed call is tried again, and after how long. No clock, no sleep, no lock.
 
+Also what the two sides of a repeat tell one another over HTTP: `Retry-After`, and the key
+by which a peer knows that it has seen a request before.
+
 What may be repeated: a call that the peer refused before running it; a call of which no byte
 left; and, after that, only a call that does the same done twice. A deadline that has passed
 and a peer that broke the protocol are never tried again.
@@ -9,12 +12,15 @@ from __future__ import annotations
 
 import math
 import random
+import re
+from datetime import UTC, datetime
+from typing import Final
 
 import msgspec
 
 from .errors import APIError, DeadlineError, OstiaryError, ProtocolError, TransportError
 
-__all__ = ["RetryBudget", "RetryPolicy"]
+__all__ = ["RetryBudget", "RetryPolicy", "new_idempotency_key", "retry_after_seconds"]
 
 
 class RetryBudget:
@@ -89,3 +95,75 @@ def _may_repeat(error: OstiaryError, repeatable: bool) -> bool:
         return repeatable or not error.sent
     # 429 says that it did not run; 502, 503 and 504 do not.
     return repeatable or getattr(error, "status", None) == 429
+
+
+_SECONDS: Final = re.compile(r"[0-9]{1,12}(?:\.[0-9]{1,9})?")
+# RFC 9110, 5.6.7: the form to send, and the two old ones that are still to be read.
+_MONTHS: Final = (
+    *("jan", "feb", "mar", "apr", "may", "jun"),
+    *("jul", "aug", "sep", "oct", "nov", "dec"),
+)
+_DAY: Final = r"(?P<day>[0-9 ][0-9])"
+_MONTH: Final = r"(?P<month>[a-z]{3})"
+_CLOCK: Final = r"(?P<hour>[0-9]{2}):(?P<minute>[0-9]{2}):(?P<second>[0-9]{2})"
+_DATES: Final = tuple(
+    re.compile(form, re.IGNORECASE)
+    for form in (
+        rf"[a-z]{{3}}, {_DAY} {_MONTH} (?P<year>[0-9]{{4}}) {_CLOCK} GMT",
+        rf"[a-z]{{6,9}}, {_DAY}-{_MONTH}-(?P<year>[0-9]{{2}}) {_CLOCK} GMT",
+        rf"[a-z]{{3}} {_MONTH} {_DAY} {_CLOCK} (?P<year>[0-9]{{4}})",
+    )
+)
+
+
+def retry_after_seconds(value: str, date: str | None, now: float) -> float | None:
+    """Read a `Retry-After`, in either of its forms, as seconds from now; None if it is neither.
+
+    A point in time is compared with `date`, what the peer's own clock showed, so that a clock
+    which is wrong here does no harm; without one, with `now`, in seconds since the epoch.
+    """
+    value = value.strip()
+    if _SECONDS.fullmatch(value):
+        return float(value)
+    moment = _moment(value, now)
+    if moment is None:
+        return None
+    said = _moment(date.strip(), now) if date is not None else None
+    return max(0.0, moment - (now if said is None else said))
+
+
+def _moment(text: str, now: float) -> float | None:
+    for form in _DATES:
+        found = form.fullmatch(text)
+        if found is None:
+            continue
+        month, year = found["month"].lower(), int(found["year"])
+        if month not in _MONTHS:
+            return None
+        if len(found["year"]) == 2:
+            # Of the years that end so, the last that is at most 50 years ahead.
+            this = datetime.fromtimestamp(now, UTC).year
+            year += (this + 50 - year) // 100 * 100
+        # A leap second is the next minute's first; datetime has no 60.
+        second = int(found["second"])
+        try:
+            moment = datetime(
+                year,
+                _MONTHS.index(month) + 1,
+                int(found["day"]),
+                int(found["hour"]),
+                int(found["minute"]),
+                min(second, 59),
+                tzinfo=UTC,
+            )
+        except ValueError:
+            return None
+        return moment.timestamp() + (second == 60) if second <= 60 else None
+    return None
+
+
+def new_idempotency_key() -> str:
+    """Return a key that no other call has had: a random UUID."""
+    from uuid import uuid4  # few calls ask for one
+
+    return str(uuid4())

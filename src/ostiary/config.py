@@ -10,6 +10,7 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, TypeVar
 
 import msgspec
@@ -20,10 +21,12 @@ __all__ = [
     "DEFAULT_LIMITS",
     "Address",
     "AddressLike",
+    "BaseUrl",
     "Limits",
     "TcpAddress",
     "UnixAddress",
     "parse_address",
+    "parse_base_url",
     "setting",
     "timeout_seconds",
 ]
@@ -46,6 +49,13 @@ _MAX_UNIX_PATH: Final = 103 if os.uname().sysname == "Darwin" else 107
 # printable name without the marks that separate the parts of an address.
 _V6: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*(%[\w.~-]+)?")
 _NOT_IN_HOST: Final = re.compile(r"[\s:/@\[\]\\?#]")
+
+# Of a URL: host and port, its path, and the segments that mean another path (RFC 3986, 3.3
+# and 5.2.4).
+_URL_HOST: Final = re.compile(r"(?:[A-Za-z0-9._-]+|\[[^\[\]]*:[^\[\]]*\])(?::[0-9]*)?")
+_URL_PATH: Final = re.compile(r"(?:[A-Za-z0-9\-._~!$&'()*+,;=:@/]|%[0-9A-Fa-f]{2})*")
+_CLIMBS: Final = re.compile(r"/(?:\.|%2[Ee]){1,2}(?:/|$)")
+_URL_PORTS: Final[Mapping[str, int]] = MappingProxyType({"http": 80, "https": 443})
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -202,6 +212,115 @@ def _unix(path: str) -> UnixAddress:
             f"use a shorter directory: {absolute}"
         )
     return UnixAddress(absolute)
+
+
+class BaseUrl(msgspec.Struct, frozen=True):
+    """Where an HTTP service is: the socket, the name asked for there, and what paths begin with.
+
+    `host` is the value of the Host header, `prefix` is empty or begins with `/` and ends
+    without one.
+    """
+
+    address: Address
+    host: str
+    prefix: str = ""
+
+    @property
+    def tls(self) -> bool:
+        """Whether the connection is encrypted."""
+        return isinstance(self.address, TcpAddress) and self.address.tls
+
+    @property
+    def origin(self) -> str:
+        """The URL without the prefix; a socket path is percent-encoded."""
+        address = self.address
+        if not isinstance(address, TcpAddress):
+            return "http+unix://" + _percent_encoded(address.path)
+        scheme = "https" if address.tls else "http"
+        host = f"[{address.host}]" if ":" in address.host else address.host
+        port = "" if address.port == _URL_PORTS[scheme] else f":{address.port}"
+        return f"{scheme}://{host}{port}"
+
+    def __str__(self) -> str:
+        return self.origin + self.prefix
+
+
+def parse_base_url(value: str) -> BaseUrl:
+    """Read the URL of an HTTP service.
+
+    Accepted: `http://host[:port][/prefix]`, `https://...`, and for Unix sockets
+    `http+unix://<percent-encoded path>[/prefix]`, `http+unix:///path` and `unix:///path`,
+    of which the last two have no prefix. Slashes at the end go.
+
+    Raises `InvalidArgumentError` for anything else: a user, a query, a fragment, a prefix
+    that climbs, a name that is not ASCII.
+    """
+    if not isinstance(value, str):
+        raise InvalidArgumentError(f"a base URL is text, not {type(value).__name__}")
+    scheme, mark, rest = value.partition("://")
+    scheme = scheme.lower()
+    if not mark or scheme not in {"http", "https", "http+unix", "unix"}:
+        # Not repeated: it may be a key that was given in the wrong place.
+        raise InvalidArgumentError(
+            "a base URL begins with http://, https://, http+unix:// or unix://; write "
+            "http://localhost:8000, or unix:///path/to/socket"
+        )
+    if "?" in rest or "#" in rest:
+        raise InvalidArgumentError("a base URL has no query and no fragment; leave them out")
+    if scheme == "unix":
+        return BaseUrl(_unix(rest.rstrip("/")), "localhost")
+    if scheme == "http+unix" and rest.startswith("/"):
+        return BaseUrl(_unix(_percent_decoded(rest.rstrip("/"))), "localhost")
+    authority, slash, path = rest.partition("/")
+    prefix = (slash + path).rstrip("/")
+    if scheme == "http+unix":
+        place = _percent_decoded(authority)
+        if not place.startswith(("/", "~", ".")):
+            raise InvalidArgumentError(
+                "http+unix:// is followed by the socket's path, percent-encoded: "
+                "http+unix://%2Frun%2Fservice.sock/prefix"
+            )
+        address: Address = _unix(place)
+        host = "localhost"
+    else:
+        # None of these is repeated: what stands before an @ may be a password.
+        if "@" in authority:
+            raise InvalidArgumentError(
+                "a base URL holds no user and no password; give credentials to the client itself"
+            )
+        if not _URL_HOST.fullmatch(authority):
+            raise InvalidArgumentError(
+                "a base URL's host is an ASCII name (xn--... for any other), an IPv4 address or "
+                "an IPv6 address in brackets, and then at most :port"
+            )
+        address = _parse_host(authority, _URL_PORTS[scheme], tls=scheme == "https")
+        # A zone says which interface of ours leads there; no server knows it.
+        name = address.host.partition("%")[0].lower()
+        host = f"[{name}]" if ":" in name else name
+        if address.port != _URL_PORTS[scheme]:
+            host += f":{address.port}"
+    if not _URL_PATH.fullmatch(prefix) or _CLIMBS.search(prefix):
+        raise InvalidArgumentError(
+            "a base URL's path is percent-encoded and has no segment '.' or '..'"
+        )
+    return BaseUrl(address, host, prefix)
+
+
+def _percent_decoded(text: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", text):
+        raise InvalidArgumentError("a socket path in http+unix:// has a % that encodes nothing")
+    return re.sub(
+        r"(?:%[0-9A-Fa-f]{2})+",
+        lambda found: os.fsdecode(bytes.fromhex(found[0].replace("%", ""))),
+        text,
+    )
+
+
+def _percent_encoded(path: str) -> str:
+    return "".join(
+        chr(byte) if (chr(byte).isalnum() and byte < 128) or byte in b"-._~" else f"%{byte:02X}"
+        for byte in os.fsencode(path)
+    )
 
 
 def setting(

@@ -143,13 +143,15 @@ class APIError(OstiaryError):
     """The peer understood the request and refused it.
 
     `status` is the HTTP status, or the closest one where the protocol has none. `code` is
-    the peer's own word, kept verbatim. `retry_after` is in seconds.
+    the peer's own word, kept verbatim. `retry_after` is in seconds. `body` is what an HTTP
+    peer said, at most its first 64 KiB, and no part of the message: it may repeat the request.
     """
 
     status: int | None = None
     code: str | None = None
     request_id: str | None = None
     retry_after: float | None = None
+    body: bytes = b""
 
     def __init__(
         self,
@@ -159,12 +161,15 @@ class APIError(OstiaryError):
         code: str | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        body: bytes = b"",
     ) -> None:
         super().__init__(message)
         if status is not None:
             self.status = status
         if code is not None:
             self.code = code
+        if body:
+            self.body = body
         self.request_id = request_id
         self.retry_after = retry_after
 

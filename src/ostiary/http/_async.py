@@ -1,0 +1,886 @@
+"""The public pool: requests to one HTTP service, retried where they may be.
+
+Follows no redirect and uses no proxy of the environment. Neighbours: `_io` sends one request
+once; the domains are built on `call` and `call_events`.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from .._io import aio_http
+from .._io.aio import async_sleep
+from .._io.aio_http import AsyncEventStream, AsyncHttpPool
+from .._io.sockets import deadline_after, seconds_left
+from .._retry import RetryBudget, RetryPolicy
+from .._route import REPEATABLE, Fail, Route, encode_json, unreadable
+from .._wire.http1 import Response
+from .._wire.sse import EventDecoder
+from .._wire.target import Target
+from ..config import (
+    IDLE_EXPIRY,
+    IDLE_TIMEOUT,
+    MAX_CONNECTIONS,
+    MAX_IDLE,
+    MAX_RETRIES,
+    TIMEOUT,
+    Limits,
+    timeout_seconds,
+)
+from ..errors import (
+    ClientStateError,
+    InvalidArgumentError,
+    OstiaryError,
+    ProtocolError,
+    SizeLimitError,
+    adopt,
+    error_for_status,
+)
+from ..secret import Secret
+from . import _given as given
+from ._colours import AsyncCredentials, AsyncSend
+from ._heads import ANYTHING, EVENTS, JSON, HeaderLines, Heads
+from ._replies import MAX_BODY, RETRYABLE, is_events, refusal, retry_after
+from .hooks import RequestInfo, ResponseInfo, RetryInfo
+from .settings import Parser, PoolSettings
+
+if TYPE_CHECKING:
+    import ssl
+
+    from .._wire.headers import Headers
+    from .._wire.request import RequestHead
+    from .._wire.slab import View
+    from .._wire.target import Query
+
+__all__ = ["AsyncPool", "AsyncResponseStream"]
+
+T = TypeVar("T")
+R = TypeVar("R", Response, aio_http.AsyncResponseStream)
+
+# What is still read of a stream that was refused, whatever time its call has left.
+_DRAIN_SECONDS: Final = 10.0
+_MOST_PLANS: Final = 1024
+
+# Accept, and whether the body is JSON: with the method, what a prebuilt head depends on.
+_PLAIN: Final = (JSON, False)
+_WITH_JSON: Final = (JSON, True)
+
+_SUCCESS: Final[frozenset[int]] = frozenset()
+_OR_UNCHANGED: Final = frozenset({304})
+_OR_MISSING: Final = frozenset({404})
+
+Family = Mapping[type[OstiaryError], type[OstiaryError]]
+_SHARED: Final[Family] = MappingProxyType({})
+
+
+@final
+class _Plan:
+    """A route as one pool calls it."""
+
+    __slots__ = ("bare", "build", "decode", "fine", "json", "name", "target")
+
+    def __init__(self, route: Route[Any], prefix: str, heads: Heads) -> None:
+        target = Target(prefix + route.template) if prefix else route.target
+        self.build = target.build
+        self.target = None if target.fields else target.build()
+        self.bare = heads.head(route.method, *_PLAIN)
+        self.json = heads.head(route.method, *_WITH_JSON)
+        self.decode = route.decode
+        self.fine = _OR_MISSING if route.missing else _SUCCESS
+        self.name = f"{route.method} {route.template}"
+
+
+class AsyncPool:
+    """Connections to one HTTP service, opened when they are needed (docs/http.md).
+
+    Use it as a context manager, or call `close`. `timeout` bounds a whole call, retries
+    included. Every error is an `OstiaryError`.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        *,
+        headers: Mapping[str, str | Secret] | None = None,
+        credentials: AsyncCredentials | None = None,
+        user_agent: str | Callable[[], str] | None = None,
+        timeout: float | None = TIMEOUT,
+        idle_timeout: float | None = IDLE_TIMEOUT,
+        total_timeout: float | None = None,
+        pool_timeout: float | None = None,
+        max_retries: int = MAX_RETRIES,
+        max_connections: int = MAX_CONNECTIONS,
+        max_idle: int = MAX_IDLE,
+        idle_expiry: float = IDLE_EXPIRY,
+        limits: Limits | None = None,
+        parser: Parser | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        expected_uid: int | None = None,
+        compression: bool | None = None,
+        on_request: Callable[[RequestInfo], object] | None = None,
+        on_response: Callable[[ResponseInfo], object] | None = None,
+        on_retry: Callable[[RetryInfo], object] | None = None,
+        family: Family = _SHARED,
+    ) -> None:
+        """Describe a pool; nothing is opened.
+
+        `base_url` is `http://host[:port][/prefix]`, `https://...`,
+        `http+unix://<percent-encoded socket path>[/prefix]` or `unix:///path/to/socket`.
+
+        `headers` go with every request; the value of one that is a `Secret`, or that is known
+        to carry a key, stays hidden. `credentials` is called before every attempt and returns
+        headers too, which win over all others.
+
+        Times are seconds, None is no limit. `timeout` bounds a call, and a stream up to its
+        head; `idle_timeout` the gap between the parts of a stream, `total_timeout` the whole
+        of it; `pool_timeout` the wait for a connection when `max_connections` are in use.
+        `max_idle` idle ones are kept for `idle_expiry`.
+
+        `parser="h11"` has h11 read every response; left out, the variable
+        `OSTIARY_HTTP_PARSER` decides. `ssl_context` takes the place of the default one, for
+        https. `expected_uid` refuses a Unix socket whose server runs as somebody else.
+        `compression` asks for compressed bodies; left out, over TCP only.
+
+        `on_request`, `on_response` and `on_retry` are plain functions that are called with
+        what `ostiary.http.hooks` describes. `family` gives errors a domain's own classes.
+        """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        lines = HeaderLines()
+        if headers is not None:
+            lines.add(headers)
+        del headers
+        given.check_callable("credentials", credentials)
+        given.check_hook("on_request", on_request)
+        given.check_hook("on_response", on_response)
+        given.check_hook("on_retry", on_retry)
+        settings = PoolSettings.resolve(
+            base_url,
+            user_agent=user_agent,
+            timeout=timeout,
+            idle_timeout=idle_timeout,
+            total_timeout=total_timeout,
+            pool_timeout=pool_timeout,
+            max_retries=max_retries,
+            max_connections=max_connections,
+            max_idle=max_idle,
+            idle_expiry=idle_expiry,
+            limits=limits,
+            parser=parser,
+            expected_uid=expected_uid,
+            compression=compression,
+        )
+        if ssl_context is not None and not settings.base.tls:
+            raise InvalidArgumentError(
+                "ssl_context is given, but the base URL does not begin with https://"
+            )
+        self._configure(settings, lines, family, ssl_context)
+        self._hook(credentials, on_request, on_response, on_retry)
+
+    def _configure(
+        self,
+        settings: PoolSettings,
+        lines: HeaderLines,
+        family: Family,
+        ssl_context: ssl.SSLContext | None = None,
+    ) -> None:
+        self._settings = settings
+        self._lines = lines
+        self._family = family
+        self._timeout = settings.timeout
+        self._retry = RetryPolicy(max_retries=settings.max_retries)
+        self._budget = RetryBudget()
+        self._heads = Heads(
+            settings.base.host,
+            lines,
+            user_agent=settings.user_agent,
+            compression=settings.compression,
+        )
+        self._plans: dict[Route[Any], _Plan] = {}
+        self._closed = False
+        self._leaf = AsyncHttpPool(
+            settings.base.address,
+            limits=settings.limits,
+            parser=settings.parser,
+            ssl_context=ssl_context,
+            expected_uid=settings.expected_uid,
+            max_connections=settings.max_connections,
+            max_idle=settings.max_idle,
+            idle_expiry=settings.idle_expiry,
+            pool_timeout=settings.pool_timeout,
+        )
+
+    def _hook(
+        self,
+        credentials: AsyncCredentials | None = None,
+        on_request: Callable[[RequestInfo], object] | None = None,
+        on_response: Callable[[ResponseInfo], object] | None = None,
+        on_retry: Callable[[RetryInfo], object] | None = None,
+    ) -> None:
+        self._credentials = credentials
+        self._on_request = on_request
+        self._on_response = on_response
+        self._on_retry = on_retry
+
+    @property
+    def base_url(self) -> str:
+        """Where this pool's requests go."""
+        return str(self._settings.base)
+
+    @property
+    def settings(self) -> PoolSettings:
+        """How this pool behaves; frozen, and without secrets."""
+        return self._settings
+
+    @property
+    def closed(self) -> bool:
+        """Whether `close` was called."""
+        return self._closed
+
+    @property
+    def open_connections(self) -> int:
+        """How many connections are open, idle ones included."""
+        return self._leaf.open_connections
+
+    @property
+    def idle_connections(self) -> int:
+        """How many connections are open and unused."""
+        return self._leaf.idle_connections
+
+    @property
+    def waiting(self) -> int:
+        """How many calls wait for a connection."""
+        return self._leaf.waiting
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_leaf"):  # its constructor refused
+            return f"<{type(self).__name__}, not configured>"
+        state = "closed" if self._closed else "open"
+        return f"<{type(self).__name__} {self.base_url}, {state}>"
+
+    # A pool travels as its settings and the headers that are no secrets; credentials, hooks
+    # and TLS context stay behind. It connects when it is used on the other side.
+    def __reduce__(self) -> tuple[Callable[..., AsyncPool], tuple[object, ...]]:
+        return _restore, (
+            type(self),
+            self._settings,
+            self._lines.public(),
+            dict(self._family),
+        )
+
+    # --- closing
+
+    async def close(self) -> None:
+        """Close every connection, those in use too; calls under way end with an error. Final."""
+        self._closed = True
+        self._leaf.close()
+
+    async def __aenter__(self) -> Self:
+        if self._closed:
+            raise adopt(ClientStateError("the pool is closed; make another one"), self._family)
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.close()
+
+    # --- requests
+
+    async def request(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        query: Query | None = None,
+        json: object = UNSET,
+        body: bytes | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+        check: bool = True,
+    ) -> Response:
+        """Send a request and return its whole response.
+
+        `path` begins with `/`, stands behind the base URL's prefix and is percent-encoded
+        already; `query` is encoded here. `json` is anything msgspec can encode; None is sent
+        as `null`.
+
+        GET, HEAD, PUT, DELETE and OPTIONS are sent again when the connection is lost or the
+        status is 429, 502, 503 or 504; any other method only when nothing was sent, on 429,
+        or with an `idempotency_key`: text of your own, or True for a new one.
+
+        Raises the `APIError` of the status for anything but 2xx and 304. With `check=False`
+        the last response is returned whatever its status.
+        """
+        try:
+            return await self._ask(
+                self._leaf.fetch,
+                method,
+                path,
+                query,
+                json,
+                body,
+                ANYTHING,
+                given.lines(headers, idempotency_key),
+                self._deadline(timeout),
+                _OR_UNCHANGED,
+                check,
+            )
+        except OstiaryError as error:
+            # A traceback records the locals of the frames that raise.
+            del path, query, json, body, headers, idempotency_key
+            raise adopt(error, self._family) from error.__cause__
+
+    async def stream(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        query: Query | None = None,
+        json: object = UNSET,
+        body: bytes | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idle_timeout: float | UnsetType | None = UNSET,
+        total_timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+        check: bool = True,
+    ) -> AsyncResponseStream:
+        """Send a request and return once the response's head has come; read the body from it.
+
+        Use what it returns as a context manager, or close it. `timeout` ends with the head;
+        each piece of the body is waited for at most `idle_timeout`, all of it `total_timeout`.
+        Nothing is sent again once the head has come. Otherwise as `request`.
+        """
+        try:
+            until = self._stream_deadline(total_timeout)
+            opened = await self._ask(
+                self._leaf.open,
+                method,
+                path,
+                query,
+                json,
+                body,
+                ANYTHING,
+                given.lines(headers, idempotency_key),
+                min(self._deadline(timeout), until),
+                _OR_UNCHANGED,
+                check,
+            )
+            return AsyncResponseStream(
+                opened,
+                self._idle(idle_timeout),
+                until,
+                self._settings.limits.decompressed_body,
+                self._family,
+            )
+        except OstiaryError as error:
+            del path, query, json, body, headers, idempotency_key
+            raise adopt(error, self._family) from error.__cause__
+
+    @overload
+    async def events(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        type: None = None,
+        terminator: bytes | None = None,
+        last_event_id: str | None = None,
+        query: Query | None = None,
+        json: object = UNSET,
+        body: bytes | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idle_timeout: float | UnsetType | None = UNSET,
+        total_timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+    ) -> AsyncEventStream[str]: ...
+    @overload
+    async def events(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        type: type[T],
+        terminator: bytes | None = None,
+        last_event_id: str | None = None,
+        query: Query | None = None,
+        json: object = UNSET,
+        body: bytes | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idle_timeout: float | UnsetType | None = UNSET,
+        total_timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+    ) -> AsyncEventStream[T]: ...
+    async def events(
+        self,
+        method: str,
+        path: str | bytes,
+        *,
+        type: Any = None,
+        terminator: bytes | None = None,
+        last_event_id: str | None = None,
+        query: Query | None = None,
+        json: object = UNSET,
+        body: bytes | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idle_timeout: float | UnsetType | None = UNSET,
+        total_timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+    ) -> AsyncEventStream[Any]:
+        """Send a request whose response is an event stream, and return its events.
+
+        Use what it returns as a context manager, or close it. `type` is what each event's
+        data is decoded to as JSON; without it, data is text. `terminator` is the data that
+        ends the stream, such as `b"[DONE]"`; a response that ends without it raises
+        `ConnectionLostError` then. `last_event_id` says where to resume.
+
+        Raises `ProtocolError` when the response is no text/event-stream. The first event is
+        waited for as long as any other, `idle_timeout`. Otherwise as `stream`.
+        """
+        try:
+            until = self._stream_deadline(total_timeout)
+            opened = await self._ask(
+                self._leaf.open,
+                method,
+                path,
+                query,
+                json,
+                body,
+                EVENTS,
+                given.lines(headers, idempotency_key, last_event_id),
+                min(self._deadline(timeout), until),
+                _SUCCESS,
+                True,
+            )
+            if not is_events(opened.headers):
+                opened.close()
+                raise ProtocolError(
+                    f"{method} {given.shown(path)} was answered with something else than a "
+                    "text/event-stream; read it with stream()",
+                    sent=True,
+                )
+            decode = None if type is None else given.decoder(type)
+            return self._events_of(opened, decode, terminator, self._idle(idle_timeout), until)
+        except OstiaryError as error:
+            del path, query, json, body, headers, idempotency_key
+            raise adopt(error, self._family) from error.__cause__
+
+    # --- for the domains
+
+    async def call(
+        self,
+        route: Route[T],
+        *ids: str | int,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+    ) -> T:
+        """Call `route` and return its decoded reply; `body` is encoded as JSON unless None.
+
+        Raises what the route's `fail` makes of a reply that says no, and `ProtocolError` for
+        one of the wrong shape.
+        """
+        try:
+            plan = self._plans.get(route) or self._plan(route)
+            response = await self._exchange(
+                self._leaf.fetch,
+                plan.bare if body is None else plan.json,
+                _PLAIN if body is None else _WITH_JSON,
+                plan.build(*ids, query=query)
+                if ids or query or plan.target is None
+                else plan.target,
+                None if body is None else encode_json(body, plan.name),
+                None
+                if headers is None and idempotency_key is None
+                else given.lines(headers, idempotency_key),
+                deadline_after(self._timeout) if timeout is UNSET else self._deadline(timeout),
+                route.repeatable,
+                route.template,
+                plan.fine,
+                True,
+                route.fail,
+            )
+            decode = plan.decode
+            if decode is None or response.status == 404:
+                return None  # type: ignore[return-value]  # as the route's own type says
+            try:
+                return decode(response.body)
+            except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+                failure = unreadable(f"the reply to {plan.name}", error)
+            # Outside the handler: its exception may hold the bytes it failed on.
+            raise failure
+        except OstiaryError as error:
+            # A traceback records the locals of the frames that raise.
+            del ids, query, body, headers, idempotency_key
+            raise adopt(error, self._family) from error.__cause__
+
+    async def call_events(
+        self,
+        route: Route[T],
+        *ids: str | int,
+        query: Query | None = None,
+        body: object = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        terminator: bytes | None = None,
+        last_event_id: str | None = None,
+        timeout: float | UnsetType | None = UNSET,
+        idle_timeout: float | UnsetType | None = UNSET,
+        total_timeout: float | UnsetType | None = UNSET,
+        idempotency_key: str | bool | None = None,
+    ) -> AsyncEventStream[T]:
+        """Call `route` and return the events of its response, decoded as the route's reply.
+
+        The response may name any content type: the domain knows what it asked for. Errors
+        that come while the events are read are of the shared classes, not of the family.
+        """
+        try:
+            plan = self._plans.get(route) or self._plan(route)
+            until = self._stream_deadline(total_timeout)
+            kind = (EVENTS, body is not None)
+            opened = await self._exchange(
+                self._leaf.open,
+                self._heads.head(route.method, *kind),
+                kind,
+                plan.build(*ids, query=query),
+                None if body is None else encode_json(body, plan.name),
+                given.lines(headers, idempotency_key, last_event_id),
+                min(self._deadline(timeout), until),
+                route.repeatable,
+                route.template,
+                _SUCCESS,
+                True,
+                route.fail,
+            )
+            return self._events_of(opened, plan.decode, terminator, self._idle(idle_timeout), until)
+        except OstiaryError as error:
+            del ids, query, body, headers, idempotency_key
+            raise adopt(error, self._family) from error.__cause__
+
+    def _plan(self, route: Route[Any]) -> _Plan:
+        if len(self._plans) >= _MOST_PLANS:  # routes that are made anew for every call
+            self._plans.clear()
+        plan = self._plans[route] = _Plan(route, self._settings.base.prefix, self._heads)
+        return plan
+
+    def _events_of(
+        self,
+        opened: aio_http.AsyncResponseStream,
+        decode: Callable[[Any], Any] | None,
+        terminator: bytes | None,
+        idle_timeout: float,
+        until: float,
+    ) -> AsyncEventStream[Any]:
+        limits = self._settings.limits
+        decoder: EventDecoder[Any]
+        if decode is None:
+            decoder = EventDecoder(limits.sse_line, limits.sse_event, terminator=terminator)
+        else:
+            decoder = EventDecoder(
+                limits.sse_line, limits.sse_event, decode=decode, terminator=terminator
+            )
+        return opened.events(decoder, idle_timeout, until)
+
+    # --- one call, any number of attempts
+
+    async def _ask(
+        self,
+        send: AsyncSend[R],
+        method: str,
+        path: str | bytes,
+        query: Query | None,
+        json: object,
+        body: bytes | None,
+        accept: str,
+        lines: HeaderLines | None,
+        deadline: float,
+        fine: frozenset[int],
+        check: bool,
+    ) -> R:
+        if not isinstance(method, str):
+            raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
+        method = method.upper()
+        kind = (accept, json is not UNSET)
+        return await self._exchange(
+            send,
+            self._heads.head(method, *kind),
+            kind,
+            given.target(self._settings.base.prefix, path, query),
+            given.body(json, body, method, path),
+            lines,
+            deadline,
+            method in REPEATABLE,
+            given.shown(path),
+            fine,
+            check,
+            None,
+        )
+
+    async def _exchange(
+        self,
+        send: AsyncSend[R],
+        head: RequestHead,
+        kind: tuple[str, bool],
+        target: bytes,
+        body: bytes | None,
+        lines: HeaderLines | None,
+        deadline: float,
+        repeatable: bool,
+        path: str,
+        fine: frozenset[int],
+        check: bool,
+        fail: Fail | None,
+    ) -> R:
+        """Send until there is a response worth returning, or an error worth raising.
+
+        `fine` are the statuses that are returned beside 2xx. With `check` false all are, but
+        those that may be tried again only when no attempt is left.
+        """
+        attempt = 0
+        while True:
+            extra = lines if self._credentials is None else await self._with_credentials(lines)
+            if extra is not None:
+                head = self._heads.head(head.method, *kind, extra)
+            if self._on_request is not None:
+                self._on_request(RequestInfo(head.method, path, attempt + 1))
+            started = 0.0 if self._on_response is None else time.monotonic()
+            result: R | None = None
+            failure: OstiaryError
+            try:
+                result = await send(head, target, body, extra, deadline)
+            except OstiaryError as error:
+                failure = error
+            else:
+                status = result.status
+                if self._on_response is not None:
+                    self._tell(result, head.method, path, attempt, time.monotonic() - started)
+                if 200 <= status < 300 or status in fine:
+                    self._budget.earn()
+                    return result
+                if check:
+                    failure = refusal(
+                        status,
+                        result.headers,
+                        await self._body_of(result, deadline),
+                        f"{head.method} {path}",
+                        self._settings.base,
+                        fail,
+                    )
+                elif status in RETRYABLE:
+                    failure = error_for_status(status)(
+                        status=status, retry_after=retry_after(result.headers)
+                    )
+                else:
+                    return result
+            delay = self._delay(failure, attempt, deadline, repeatable or given.keyed(lines))
+            if delay is None:
+                if result is not None and not check:
+                    return result
+                # Neither may stand in the locals that a traceback records, nor a circle.
+                del target, body, lines, extra
+                try:
+                    raise failure
+                finally:
+                    del failure
+            if result is not None and not isinstance(result, Response):
+                result.close()
+            if self._on_retry is not None:
+                self._on_retry(
+                    RetryInfo(
+                        head.method,
+                        path,
+                        attempt + 1,
+                        type(failure).__name__,
+                        None if result is None else result.status,
+                        delay,
+                    )
+                )
+            del failure
+            attempt += 1
+            await async_sleep(delay)
+
+    async def _with_credentials(self, lines: HeaderLines | None) -> HeaderLines:
+        assert self._credentials is not None
+        found: Any = self._credentials()
+        try:
+            # unasync: skip
+            if hasattr(found, "__await__"):
+                found = await found
+            # unasync: end
+            return HeaderLines().merged(found) if lines is None else lines.merged(found)
+        finally:
+            del found  # as plain text, perhaps: a traceback records the locals
+
+    def _tell(self, result: R, method: str, path: str, attempt: int, seconds: float) -> None:
+        assert self._on_response is not None
+        try:
+            self._on_response(
+                ResponseInfo(
+                    method,
+                    path,
+                    attempt + 1,
+                    result.status,
+                    seconds,
+                    len(result.body) if isinstance(result, Response) else None,
+                )
+            )
+        except BaseException:
+            if not isinstance(result, Response):
+                result.close()
+            raise
+
+    async def _body_of(self, result: R, deadline: float) -> bytes:
+        """Return what is kept of a failed response's body, and be done with the response."""
+        if isinstance(result, Response):
+            return bytes(memoryview(result.body)[:MAX_BODY])
+        kept = bytearray()
+        until = min(deadline, deadline_after(_DRAIN_SECONDS))
+        try:
+            while len(kept) < MAX_BODY:
+                piece = await result.next_piece(until)
+                if piece is None:
+                    break
+                kept += memoryview(piece)[: MAX_BODY - len(kept)]
+        except OstiaryError:
+            pass  # the status is what counts
+        finally:
+            result.close()
+        return bytes(kept)
+
+    def _delay(
+        self, error: OstiaryError, attempt: int, deadline: float, repeatable: bool
+    ) -> float | None:
+        if not error.retryable:
+            return None
+        try:
+            left = seconds_left(deadline)
+        except OstiaryError:
+            return None
+        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
+
+    def _deadline(self, timeout: float | UnsetType | None) -> float:
+        return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
+
+    def _stream_deadline(self, timeout: float | UnsetType | None) -> float:
+        return deadline_after(
+            self._settings.total_timeout if timeout is UNSET else timeout_seconds(timeout)
+        )
+
+    def _idle(self, timeout: float | UnsetType | None) -> float:
+        return self._settings.idle_timeout if timeout is UNSET else timeout_seconds(timeout)
+
+
+@final
+class AsyncResponseStream:
+    """A response whose body is read as it comes.
+
+    Iterate over it for the pieces, or `read` the rest at once. It holds a connection until
+    its body ended or it is closed; closed before the end, it closes the connection too.
+    """
+
+    __slots__ = ("_family", "_idle_timeout", "_leaf", "_limit", "_until")
+
+    def __init__(
+        self,
+        leaf: aio_http.AsyncResponseStream,
+        idle_timeout: float,
+        until: float,
+        limit: int,
+        family: Family,
+    ) -> None:
+        """A pool's `stream` makes them."""
+        self._leaf = leaf
+        self._idle_timeout = idle_timeout
+        self._until = until
+        self._limit = limit
+        self._family = family
+
+    @property
+    def status(self) -> int:
+        """The response's status."""
+        return self._leaf.status
+
+    @property
+    def headers(self) -> Headers:
+        """The response's headers."""
+        return self._leaf.headers
+
+    @property
+    def informational(self) -> tuple[Response, ...]:
+        """The 1xx responses that came before this one."""
+        return self._leaf.informational
+
+    @property
+    def trailers(self) -> Headers:
+        """What followed a chunked body; empty before its end."""
+        return self._leaf.trailers
+
+    @property
+    def closed(self) -> bool:
+        """Whether the connection was given back or closed."""
+        return self._leaf.closed
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.status}, {'closed' if self.closed else 'open'}>"
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes | View:
+        """Return the next bytes of the body, its content coding undone."""
+        try:
+            piece = await self._leaf.next_piece(
+                min(self._until, deadline_after(self._idle_timeout))
+            )
+        except OstiaryError as error:
+            raise adopt(error, self._family) from error.__cause__
+        if piece is None:
+            raise StopAsyncIteration
+        return piece
+
+    async def read(self, limit: int | None = None) -> bytes:
+        """Return the rest of the body; `SizeLimitError` when it is longer than `limit` bytes.
+
+        Unless given, `limit` is the pool's `Limits.decompressed_body`.
+        """
+        most = self._limit if limit is None else limit
+        pieces: list[bytes | View] = []
+        size = 0
+        async for piece in self:
+            size += len(piece)
+            if size > most:
+                self._leaf.close()
+                error = SizeLimitError(f"the body is longer than {most} bytes", sent=True)
+                raise adopt(error, self._family)
+            pieces.append(piece)
+        return b"".join(pieces)
+
+    async def close(self) -> None:
+        """Close the connection at once, unless the body has ended."""
+        self._leaf.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        self._leaf.close()
+
+
+def _restore(
+    cls: type[AsyncPool], settings: PoolSettings, headers: dict[str, str], family: Family
+) -> AsyncPool:
+    pool = cls.__new__(cls)
+    lines = HeaderLines()
+    lines.add(headers)
+    pool._configure(settings, lines, family)
+    pool._hook()
+    return pool

@@ -1,0 +1,28 @@
+"""The types that differ between the two colours in more than a name."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias, TypeVar
+
+from .._wire.request import RequestHead
+from ..secret import Secret
+from ._heads import HeaderLines
+
+__all__ = ["AsyncCredentials", "AsyncSend", "Credentials", "Send"]
+
+R = TypeVar("R")
+
+Credentials: TypeAlias = Callable[[], Mapping[str, str | Secret]]
+"""Return the headers that show who is asking; called for every attempt."""
+
+AsyncCredentials: TypeAlias = Callable[
+    [], Mapping[str, str | Secret] | Awaitable[Mapping[str, str | Secret]]
+]
+"""The same, or a coroutine function that returns them."""
+
+# One attempt: head, target, body, headers of this request alone, deadline.
+Send: TypeAlias = Callable[[RequestHead, bytes, bytes | None, HeaderLines | None, float], R]
+AsyncSend: TypeAlias = Callable[
+    [RequestHead, bytes, bytes | None, HeaderLines | None, float], Awaitable[R]
+]

@@ -1,0 +1,116 @@
+"""What a caller gives for one request, checked and made ready to be sent."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+
+from .._retry import new_idempotency_key
+from .._route import encode_json
+from .._wire.target import Target
+from ..errors import InvalidArgumentError
+from ..secret import Secret
+from ._heads import HeaderLines
+
+if TYPE_CHECKING:
+    from .._wire.target import Query
+
+__all__ = ["body", "check_callable", "check_hook", "decoder", "keyed", "lines", "shown", "target"]
+
+KEY_HEADER: Final = "Idempotency-Key"
+_KEY_NAME: Final = KEY_HEADER.lower()
+
+_ROOT: Final = Target("/")
+# The segments that mean another path, plain and percent-encoded: RFC 3986, 5.2.4.
+_CLIMBS: Final = re.compile(rb"/(?:\.|%2[Ee]){1,2}(?:[/?]|$)")
+_LONGEST_SHOWN: Final = 200
+
+
+def target(prefix: str, path: str | bytes, query: Query | None) -> bytes:
+    """Return the request target; what it holds is checked once more where it is sent."""
+    if isinstance(path, str):
+        if not path.isascii():
+            raise InvalidArgumentError("a path is ASCII: percent-encode whatever else it holds")
+        path = path.encode("ascii")
+    if not isinstance(path, bytes) or not path.startswith(b"/"):
+        # An absolute URL among them: credentials stay with the origin they were given for.
+        raise InvalidArgumentError(
+            "a path is text that begins with '/'; the base URL says where it is sent"
+        )
+    if _CLIMBS.search(path.partition(b"?")[0]):
+        raise InvalidArgumentError("a path has no segment '.' or '..'")
+    if query:
+        added = _ROOT.build(query=query)[1:]
+        path += b"&" + added[1:] if added and b"?" in path else added
+    return prefix.encode("ascii") + path if prefix else path
+
+
+def shown(path: str | bytes) -> str:
+    """Return a path as messages and hooks may have it: without its query."""
+    text = path if isinstance(path, str) else path.decode("ascii", "replace")
+    return text.partition("?")[0][:_LONGEST_SHOWN]
+
+
+def body(json: object, given: bytes | None, method: str, path: str | bytes) -> bytes | None:
+    """Return the body to send, or None for none."""
+    if json is not msgspec.UNSET:
+        if given is not None:
+            raise InvalidArgumentError("give json or body, not both")
+        return encode_json(json, f"the body of {method} {shown(path)}")
+    if given is None or type(given) is bytes:
+        return given
+    if isinstance(given, (bytes, bytearray, memoryview)):
+        return bytes(given)
+    raise InvalidArgumentError(
+        f"a body is bytes, not {type(given).__name__}; give json=... or encode it"
+    )
+
+
+def lines(
+    headers: Mapping[str, str | Secret] | None,
+    idempotency_key: str | bool | None,
+    last_event_id: str | None = None,
+) -> HeaderLines | None:
+    """Return the headers of one request, or None when it has none of its own."""
+    found = HeaderLines()
+    if headers is not None:
+        found.add(headers)
+    if idempotency_key is True:
+        found.one(KEY_HEADER, new_idempotency_key())
+    elif idempotency_key is not None and idempotency_key is not False:
+        if not isinstance(idempotency_key, str) or not idempotency_key:
+            raise InvalidArgumentError("idempotency_key is text that is not empty, or True")
+        found.one(KEY_HEADER, idempotency_key)
+    if last_event_id:
+        found.one("Last-Event-ID", last_event_id)
+    return found or None
+
+
+def keyed(found: HeaderLines | None) -> bool:
+    """Whether the peer can tell a repeat from a second request."""
+    return found is not None and _KEY_NAME in found
+
+
+def check_callable(name: str, function: object) -> None:
+    """Refuse what cannot be called."""
+    if function is not None and not callable(function):
+        del function  # a key, perhaps
+        raise InvalidArgumentError(f"{name} is a function")
+
+
+def check_hook(name: str, function: object) -> None:
+    """Refuse what cannot be called, and what would only make a coroutine when it is."""
+    check_callable(name, function)
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    if code is not None and code.co_flags & 0x80:  # CO_COROUTINE
+        raise InvalidArgumentError(f"{name} is a plain function; it is called and not awaited")
+
+
+@lru_cache(maxsize=256)
+def decoder(type: Any) -> Callable[[Any], Any]:
+    """Return the decoder of a type, made once."""
+    return msgspec.json.Decoder(type).decode

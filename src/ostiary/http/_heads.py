@@ -1,0 +1,173 @@
+"""The heads of a pool's requests, built once, and the headers that one request adds.
+
+Values are revealed while they are written and at no other time, so that none stands in the
+locals of a frame that raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+from .._wire.coding import accepted
+from .._wire.request import RequestHead
+from ..errors import InvalidArgumentError
+from ..secret import Secret
+
+__all__ = ["ANYTHING", "EVENTS", "JSON", "HeaderLines", "Heads"]
+
+# What a request asks for in `Accept`.
+ANYTHING: Final = "*/*"
+JSON: Final = "application/json"
+EVENTS: Final = "text/event-stream"
+
+# Kept apart from a pool's other headers even when they are given as plain text: what they
+# hold is worth as much as a key.
+_CREDENTIALS: Final = frozenset(
+    {
+        "api-key",
+        "authorization",
+        "cookie",
+        "proxy-authorization",
+        "x-api-key",
+        "x-auth-token",
+        "x-vault-token",
+    }
+)
+_MOST_HEADS: Final = 256
+
+
+class HeaderLines:
+    """Headers by name, whatever its case: the last value given for one is sent."""
+
+    __slots__ = ("_lines",)
+
+    def __init__(self) -> None:
+        self._lines: dict[str, tuple[str, str | Secret]] = {}
+
+    def add(self, headers: Mapping[str, str | Secret]) -> None:
+        """Take `headers`; raises `InvalidArgumentError` for what is no header."""
+        if not _is_mapping(headers):
+            kind = type(headers).__name__
+            del headers  # a traceback records the locals of the frame that raises
+            raise InvalidArgumentError(f"headers are a mapping of names to values, not {kind}")
+        for name in headers:
+            if not isinstance(name, str):
+                raise InvalidArgumentError("a header's name is text")
+            self._lines[name.lower()] = name, _hidden(name, headers[name])
+
+    def one(self, name: str, value: str) -> None:
+        """Take one header that is not there yet."""
+        if name.lower() in self._lines:
+            raise InvalidArgumentError(f"the header {name} is given twice; leave one out")
+        self._lines[name.lower()] = name, value
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._lines
+
+    def __bool__(self) -> bool:
+        return bool(self._lines)
+
+    def names(self) -> frozenset[str]:
+        """Return the names, in lower case."""
+        return frozenset(self._lines)
+
+    def merged(self, headers: Mapping[str, str | Secret]) -> HeaderLines:
+        """Return these with `headers` over them."""
+        both = HeaderLines()
+        both._lines.update(self._lines)
+        both.add(headers)
+        return both
+
+    def public(self) -> dict[str, str]:
+        """Return those that are no secrets."""
+        return {name: value for name, value in self._lines.values() if isinstance(value, str)}
+
+    def __iter__(self) -> Iterator[tuple[str, str]]:
+        for name, value in self._lines.values():
+            yield name, value if isinstance(value, str) else value.reveal()
+
+    def without(self, names: frozenset[str]) -> Iterator[tuple[str, str]]:
+        """Yield the pairs whose name, in lower case, is not among `names`."""
+        for name, (shown, value) in self._lines.items():
+            if name not in names:
+                yield shown, value if isinstance(value, str) else value.reveal()
+
+    def __repr__(self) -> str:
+        return f"<headers {', '.join(sorted(self._lines))}>"
+
+
+def _is_mapping(given: object) -> bool:
+    return isinstance(given, Mapping)
+
+
+def _hidden(name: str, value: object) -> str | Secret:
+    if isinstance(value, str) and name.lower() in _CREDENTIALS:
+        return Secret(value)
+    if isinstance(value, (str, Secret)):
+        return value
+    kind = type(value).__name__
+    del value
+    raise InvalidArgumentError(f"the value of header {name} is a str or a Secret, not {kind}")
+
+
+class Heads:
+    """The request heads of one pool, each made when it is first asked for."""
+
+    def __init__(
+        self,
+        host: str,
+        given: HeaderLines,
+        *,
+        user_agent: str | Callable[[], str] | None,
+        compression: bool,
+    ) -> None:
+        self._host = host
+        self._given = given
+        self._user_agent = user_agent
+        self._compression = compression
+        self._made: dict[tuple[str, str, bool, frozenset[str]], RequestHead] = {}
+        self._ours = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+
+    def head(
+        self, method: str, accept: str, json: bool, over: HeaderLines | None = None
+    ) -> RequestHead:
+        """Return the head for a method; `over` are headers that this one leaves to a request.
+
+        `json` says that the body is JSON.
+        """
+        names: frozenset[str] = frozenset()
+        if over is not None:
+            names = over.names() & (self._ours | self._given.names())
+        key = method, accept, json, names
+        found = self._made.get(key)
+        if found is None:
+            found = RequestHead(method, self._host, self._pairs(accept, json, names))
+            if len(self._made) >= _MOST_HEADS:
+                self._made.clear()
+            self._made[key] = found
+        return found
+
+    def _pairs(
+        self, accept: str, json: bool, left_out: frozenset[str]
+    ) -> Iterator[tuple[str, str]]:
+        taken = left_out | self._given.names()
+        if "user-agent" not in taken:
+            yield "User-Agent", self._agent()
+        if "accept" not in taken:
+            yield "Accept", accept
+        # Not for events, which a server would hold back to fill a block.
+        if "accept-encoding" not in taken and self._compression and accept != EVENTS:
+            yield "Accept-Encoding", accepted()
+        if "content-type" not in taken and json:
+            yield "Content-Type", JSON
+        yield from self._given.without(left_out)
+
+    def _agent(self) -> str:
+        if callable(self._user_agent):
+            return self._user_agent()
+        if self._user_agent is not None:
+            return self._user_agent
+        import ostiary
+
+        return f"ostiary/{ostiary.__version__}"
