@@ -15,6 +15,7 @@ import random
 import re
 from datetime import UTC, datetime
 from typing import Final
+from uuid import uuid4
 
 import msgspec
 
@@ -164,6 +165,4 @@ def _moment(text: str, now: float) -> float | None:
 
 def new_idempotency_key() -> str:
     """Return a key that no other call has had: a random UUID."""
-    from uuid import uuid4  # few calls ask for one
-
     return str(uuid4())

@@ -37,6 +37,7 @@ SAMPLES: dict[str, object] = {
     "code": "A_CODE",
     "request_id": "r-1",
     "retry_after": 2.5,
+    "body": b"what the peer said",
     "detail": "a detail",
     "suggestion": "a suggestion",
     "docs_url": "https://docs.example/",

@@ -27,7 +27,9 @@ def modules_after(statement: str) -> set[str]:
     return set(done.stdout.split())
 
 
-@pytest.mark.parametrize("statement", ["import ostiary", "import ostiary.vault"])
+@pytest.mark.parametrize(
+    "statement", ["import ostiary", "import ostiary.http", "import ostiary.vault"]
+)
 def test_nothing_heavy_is_imported(statement: str) -> None:
     added = modules_after(statement)
     assert "ostiary" in added
@@ -54,6 +56,9 @@ def test_every_module_imports_on_its_own() -> None:
     for name in [
         "config",
         "errors",
+        "http",
+        "http.hooks",
+        "http.settings",
         "secret",
         "vault",
         "vault.errors",
