@@ -20,6 +20,7 @@ ANNOTATE = os.environ.get("OSTIARY_ANNOTATE", "") not in {"", "0"}
 # Named one by one: a glob that finds nothing would build a wheel without a core.
 MODULES = [
     "ostiary._io.aio",
+    "ostiary._io.aio_http",
     "ostiary._io.aio_pool",
     "ostiary._io.blocking",
     "ostiary._io.blocking_http",

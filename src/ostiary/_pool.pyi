@@ -28,6 +28,9 @@ class Roster(Generic[C]):
     def idle(self) -> int: ...
     @property
     def waiting(self) -> int: ...
+    def tickets(self) -> list[Ticket]:
+        """Return who waits, in the order in which they will be served."""
+
     def take(self) -> C | None:
         """Return the idle connection that was used last."""
 

@@ -37,6 +37,9 @@ cdef class Roster:
     def waiting(self):
         return len(self._queue) - self._withdrawn
 
+    def tickets(self):
+        return [one for one in self._queue if (<Ticket>one).queued]
+
     cpdef object take(self):
         if not self._idle:
             return None

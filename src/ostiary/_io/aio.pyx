@@ -28,9 +28,8 @@ from ..errors import (
     ProtocolError,
     TransportError,
 )
-from .aio_connect import reach, shake_hands
-from .sockets import check_peer, seconds_left, tune
-from .tls import engine_for
+from .aio_connect import establish
+from .sockets import seconds_left
 
 Done = None     # for annotations; see the .pyi
 
@@ -474,28 +473,10 @@ cdef object another_loop():
 
 async def connect(address, *, double deadline, limits, ssl_context=None, expected_uid=None):
     cdef AsyncChannel channel = AsyncChannel.__new__(AsyncChannel)
-    asyncio = _asyncio()
+    _asyncio()
     loop = get_running_loop()
     channel._fd = -1
-    tls = engine_for(address, ssl_context)
-    sock = None
-    late = False
-    try:
-        left = seconds_left(deadline)
-        async with asyncio.timeout(None if left == INFINITY else left):
-            sock = await reach(loop, address, deadline)
-            check_peer(sock, address, expected_uid)
-            tune(sock, address)
-            if tls is not None:
-                await shake_hands(loop, sock, tls)
-    except BaseException as error:
-        if sock is not None:
-            sock.close()
-        if type(error) is not TimeoutError:
-            raise
-        late = True
-    if late:
-        raise DeadlineError(f"the call's time ran out while connecting to {address}")
+    sock, tls = await establish(address, deadline, ssl_context, expected_uid)
     channel._loop = loop
     channel._create_future = loop.create_future
     channel._sock = sock

@@ -1,6 +1,6 @@
-"""Reach a peer without blocking the loop: the cold half of `aio`. Twin of `stream.reach`.
+"""Reach a peer without blocking the loop: the cold half of `aio` and `aio_http`.
 
-Knows addresses and the TLS handshake, and no frames. The caller bounds the time.
+Knows addresses and the TLS handshake, and no frames. Twin of `Stream.establish`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,44 @@ import socket
 from typing import TYPE_CHECKING, Any, Final
 
 from ..config import Address, UnixAddress
-from ..errors import OstiaryError, TransportError
-from .sockets import connection_lost, new_socket, seconds_left, unreachable
+from ..errors import DeadlineError, OstiaryError, TransportError
+from .sockets import check_peer, connection_lost, new_socket, seconds_left, tune, unreachable
+from .tls import TlsEngine, engine_for
 
 if TYPE_CHECKING:
     import asyncio
-
-    from .tls import TlsEngine
+    import ssl
 
 _READ_BYTES: Final = 16 * 1024
+
+
+async def establish(
+    address: Address,
+    deadline: float,
+    ssl_context: ssl.SSLContext | None,
+    expected_uid: int | None,
+) -> tuple[socket.socket, TlsEngine | None]:
+    """Connect, check the peer's uid if asked, agree on TLS if asked."""
+    import asyncio
+
+    loop = asyncio.get_running_loop()
+    tls = engine_for(address, ssl_context)
+    sock: socket.socket | None = None
+    try:
+        left = seconds_left(deadline)
+        async with asyncio.timeout(left if left < float("inf") else None):
+            sock = await reach(loop, address, deadline)
+            check_peer(sock, address, expected_uid)
+            tune(sock, address)
+            if tls is not None:
+                await shake_hands(loop, sock, tls)
+            return sock, tls
+    except BaseException as error:
+        if sock is not None:
+            sock.close()
+        if type(error) is not TimeoutError:
+            raise
+    raise DeadlineError(f"the call's time ran out while connecting to {address}")
 
 
 async def reach(

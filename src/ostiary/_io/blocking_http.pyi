@@ -107,6 +107,13 @@ class ResponseStream:
     ) -> EventStream[T]:
         """Return the body's events; what was read of it before is not among them."""
 
+    def finish(self, grace: float = ...) -> None:
+        """Wait for the end of the body, which is thrown away, for `grace` seconds; then close.
+
+        For a body of which nothing more is wanted: a connection whose response has ended can
+        be used again.
+        """
+
     def close(self) -> None:
         """Give the connection back if the body has ended, else close it at once."""
 
@@ -151,5 +158,8 @@ class EventStream(Generic[T]):
     ) -> None: ...
     def __iter__(self) -> Iterator[Event[T]]: ...
     def __next__(self) -> Event[T]: ...
+    def finish(self, grace: float = ...) -> None:
+        """End the iteration; see `ResponseStream.finish`."""
+
     def close(self) -> None:
         """Close the stream; the connection goes too, unless the response has ended."""

@@ -16,7 +16,7 @@ from .._wire.request cimport RequestHead
 from .._wire.slab cimport borrow, unpinned
 from .._wire.sse cimport EventDecoder
 from .blocking_pool cimport ChannelPool
-from .sockets cimport now, wait
+from .sockets cimport now, too_quiet, wait
 from .stream cimport Stream
 
 from collections import deque
@@ -34,6 +34,8 @@ cdef enum:
     # Below this a copy costs less than a second place to send from.
     JOINED = 8 * 1024
 
+# How long the end of a response may come behind the event that ended its stream.
+cdef double LAST_CHUNK = 0.005
 # How long a peer that stopped reading is listened to: it may have answered before that.
 cdef double LAST_WORDS = 1.0
 
@@ -379,18 +381,20 @@ cdef class ResponseStream:
         events._deadline = deadline
         return events
 
-    def close(self):
+    def finish(self, double grace=LAST_CHUNK):
         cdef:
             HttpConnection connection = self._connection
+            double deadline = now() + grace
             int outcome
         if connection is None:
             return
         if self._reading:
             connection.close()      # its reader ends with an error, and gives it back
             return
-        # A body whose last bytes are here already costs nobody a connection.
         try:
             outcome = connection._reader.advance(connection._slab)
+            while outcome == NEED and grace > 0:
+                outcome = connection.pull(deadline)
             if outcome == NEED:
                 outcome = connection._heard(0)
             while outcome == PIECE:
@@ -401,6 +405,10 @@ cdef class ResponseStream:
         except OstiaryError:
             pass
         self._give_up()
+
+    def close(self):
+        # A body whose last bytes are here already costs nobody a connection.
+        self.finish(0)
 
 
 @cython.final
@@ -471,7 +479,7 @@ cdef class EventStream:
                 self._take(outcome)
             except DeadlineError:
                 self._over = True
-                self._failure = late(given < self._deadline, self._idle_timeout)
+                self._failure = too_quiet(given < self._deadline, self._idle_timeout)
             except OstiaryError as error:
                 self._over = True
                 self._failure = error
@@ -491,7 +499,7 @@ cdef class EventStream:
                     self._decoder.feed(piece, self._ready)
             if self._decoder.done:
                 self._over = True
-                self._stream.close()
+                self._stream.finish(LAST_CHUNK)
         else:
             self._over = True
             if self._stream._plain is not None:
@@ -504,17 +512,11 @@ cdef class EventStream:
         return 0
 
     def close(self):
+        self.finish(0)
+
+    def finish(self, double grace=LAST_CHUNK):
         self._over = True
         self._failure = None
         self._ready.clear()
         self._at = 0
-        self._stream.close()
-
-
-cdef object late(bint idle, double idle_timeout):
-    if idle:
-        return DeadlineError(
-            f"no event came for {idle_timeout:g} s; the stream is closed (idle_timeout)",
-            sent=True,
-        )
-    return DeadlineError("the time allowed for the whole stream ran out", sent=True)
+        self._stream.finish(grace)

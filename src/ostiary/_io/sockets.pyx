@@ -62,6 +62,16 @@ cdef object out_of_time():
     return DeadlineError("the call's time ran out; allow it more, or see why the peer is slow")
 
 
+cdef object too_quiet(bint idle, double idle_timeout):
+    """Make the error for an event stream in which nothing came for too long."""
+    if idle:
+        return DeadlineError(
+            f"no event came for {idle_timeout:g} s; the stream is closed (idle_timeout)",
+            sent=True,
+        )
+    return DeadlineError("the time allowed for the whole stream ran out", sent=True)
+
+
 cdef object lost(str doing, int error, bint sent):
     reason = os.strerror(error) if error else "the peer closed it"
     return ConnectionLostError(
