@@ -27,6 +27,9 @@ class holding:
 async def run_slow(function: Callable[..., T], *arguments: object) -> T:
     """Run on a thread what would stop the loop for milliseconds."""
 
+async def within(awaitable: Awaitable[T], deadline: float) -> T:
+    """Wait for what has to come before anything is sent; `DeadlineError` when time runs out."""
+
 async def connect(
     address: Address,
     *,

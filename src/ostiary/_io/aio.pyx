@@ -517,3 +517,14 @@ class holding:
 
 async def run_slow(function, *arguments):
     return await _asyncio().to_thread(function, *arguments)
+
+
+async def within(awaitable, double deadline):
+    left = max(deadline - now(), 0.0)
+    try:
+        async with _asyncio().timeout(None if left == INFINITY else left) as limit:
+            return await awaitable
+    except TimeoutError:
+        if not limit.expired():
+            raise
+    raise DeadlineError("the call's time ran out before anything was sent")

@@ -13,7 +13,7 @@ from libc.string cimport memcpy
 from .headers cimport TOKEN
 from .outbox cimport Outbox
 
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, SecretExposureError
 
 cdef enum:
     LENGTH_DIGITS = 20
@@ -120,6 +120,9 @@ cdef class RequestHead:
         if body:
             box.append(bytes(body))
         return box.data[:box.end]
+
+    def __reduce__(self):
+        raise SecretExposureError("a request head may hold credentials and is not pickled")
 
     def __repr__(self):
         # Its headers may hold credentials.
