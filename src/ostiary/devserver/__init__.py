@@ -1,7 +1,7 @@
-"""The embedded vault: a real one, for development and tests, in one process.
+"""The embedded control plane: a real vault, and governance, for development and tests.
 
-`serve` is the program behind `ostiary dev`; `running` is the same vault for the length of a
-`with` block. It listens on a Unix socket and on loopback, nowhere else.
+`serve` is the program behind `ostiary dev`; `running` is the same for the length of a `with`
+block. It listens on Unix sockets and on loopback, nowhere else.
 """
 
 from __future__ import annotations
@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .faults import DevserverError
+    from .http.staged import HttpFault, HttpFaults
     from .inprocess import RunningVault, running
-    from .options import Options, default_home
+    from .options import GovernanceOptions, Options, default_home
     from .program import serve
     from .server import VaultServer
 
 __all__ = [
     "DevserverError",
+    "GovernanceOptions",
+    "HttpFault",
+    "HttpFaults",
     "Options",
     "RunningVault",
     "VaultServer",
@@ -28,6 +32,9 @@ __all__ = [
 
 _WHERE = {
     "DevserverError": "faults",
+    "GovernanceOptions": "options",
+    "HttpFault": "http.staged",
+    "HttpFaults": "http.staged",
     "Options": "options",
     "RunningVault": "inprocess",
     "VaultServer": "server",

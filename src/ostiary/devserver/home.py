@@ -1,6 +1,7 @@
 """The directory a vault lives in: its files, their modes, and the lock that makes it one server's.
 
-Nothing here follows a path out of the directory or loosens a mode. Neighbour: `server`.
+Nothing here follows a path out of the directory or loosens a mode. Neighbours: `server`,
+`sockets`.
 """
 
 from __future__ import annotations
@@ -8,7 +9,6 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import socket
 import stat
 from pathlib import Path
 
@@ -49,52 +49,6 @@ class Home:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return lock
-
-    def bind(self) -> socket.socket:
-        """Bind the vault's Unix socket, 0600, in place of one nobody listens on."""
-        path = str(self.socket_path)
-        self._clear_socket(path)
-        listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        try:
-            # Linux gives the file the socket's own mode, so it never exists as anything
-            # else. Elsewhere the directory's 0700 covers the moment before chmod. The
-            # umask is left alone: it belongs to the whole process, other threads included.
-            os.fchmod(listener.fileno(), 0o600)
-        except OSError:
-            pass
-        try:
-            listener.bind(path)
-            os.chmod(path, 0o600)
-            listener.setblocking(False)
-        except BaseException:
-            listener.close()
-            raise
-        return listener
-
-    def _clear_socket(self, path: str) -> None:
-        try:
-            found = os.lstat(path)
-        except FileNotFoundError:
-            return
-        if not stat.S_ISSOCK(found.st_mode):
-            raise DevserverError(f"{path} exists and is not a socket; move it away")
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-            probe.settimeout(2.0)
-            try:
-                probe.connect(path)
-            except (ConnectionRefusedError, FileNotFoundError):
-                pass
-            except OSError as error:
-                raise DevserverError(
-                    f"cannot tell whether {path} is in use ({error.strerror}); stop what "
-                    "listens there or give another directory with --home"
-                ) from None
-            else:
-                raise DevserverError(
-                    f"another server already listens on {path}; stop it, or give another "
-                    "directory with --home"
-                )
-        os.unlink(path)
 
     def close(self) -> None:
         """Give the lock back; safe to repeat."""

@@ -10,7 +10,7 @@ import os
 import shutil
 import tempfile
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Coroutine, Generator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 from functools import cached_property
@@ -20,11 +20,13 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from ..secret import Secret
 from ..vault import keys
 from .faults import DevserverError, Refusal
-from .options import Options
+from .options import GovernanceOptions, Options
 from .server import VaultServer
 
 if TYPE_CHECKING:
     from .admin import AdminClient
+    from .governance.server import GovernanceServer
+    from .http.staged import HttpFaults
 
 __all__ = ["RunningVault", "running"]
 
@@ -77,6 +79,49 @@ class RunningVault:
 
         return AdminClient(self.socket_path)
 
+    # -- governance ---------------------------------------------------------
+
+    @property
+    def governance_url(self) -> str:
+        """The base URL of the governance service on loopback.
+
+        The service starts with the first use of this or of one of its neighbours below.
+        """
+        url = self._governance.http.url
+        if url is None:
+            raise DevserverError(
+                "the governance service has no TCP port; use governance_unix_url, or run with tcp"
+            )
+        return url
+
+    @property
+    def governance_unix_url(self) -> str:
+        """The base URL of the governance service on its Unix socket."""
+        return self._governance.http.unix_url
+
+    @property
+    def governance_socket(self) -> Path:
+        """The path of that socket."""
+        return self._governance.http.socket_path
+
+    @property
+    def governance_token(self) -> Secret | None:
+        """The bearer token it asks for; None when it asks for none, as with `demo`."""
+        return self._governance.http.token
+
+    @property
+    def governance_faults(self) -> HttpFaults:
+        """What is to go wrong with its answers; see `ostiary.devserver.HttpFault`."""
+        return self._governance.http.faults
+
+    @cached_property
+    def _governance(self) -> GovernanceServer:
+        server = self._server
+        if server.governance is not None:
+            return server.governance
+        port = 0 if self.tcp is not None else None
+        return _wait(server.open_governance(GovernanceOptions(port=port)), self._loop)
+
     def _do(self, change: Callable[[], T]) -> T:
         """Run a change on the vault's thread, and return once it is committed."""
         done: Future[T] = Future()
@@ -110,8 +155,9 @@ def running(
     """Run a vault until the block ends.
 
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
-    listens on a free loopback port. `demo` loads the documentation's agent and credentials.
-    Other settings are those of `Options`.
+    listens on a free loopback port. `demo` loads the documentation's agent and credentials,
+    and asks no HTTP client for a token. Other settings are those of `Options`; give
+    `governance` to set up the governance service, which otherwise starts when it is asked for.
     """
     ours = os.getpid()
     temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None
@@ -153,5 +199,5 @@ def _run(loop: asyncio.AbstractEventLoop) -> None:
     loop.run_forever()
 
 
-def _wait(work: Any, loop: asyncio.AbstractEventLoop) -> None:
-    asyncio.run_coroutine_threadsafe(work, loop).result()
+def _wait(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:
+    return asyncio.run_coroutine_threadsafe(work, loop).result()

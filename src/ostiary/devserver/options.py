@@ -6,9 +6,10 @@ Neighbour: `server` acts on it, the command line fills it in.
 from __future__ import annotations
 
 import os
+import re
 import ssl
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,17 +17,44 @@ from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .clock import Clock
 
-__all__ = ["Options", "default_home"]
+__all__ = ["GovernanceOptions", "Options", "default_home"]
 
 PORT: Final = 7600
 DEMO_PORT: Final = 8200
 FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
+GOVERNANCE_PORT: Final = 8000
+_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
 VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
 
 
 def default_home() -> Path:
     """Return SANCTUM_VAULT_PATH, or `~/.sanctum`: where the original clients look."""
     return Path(os.environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum").expanduser().absolute()
+
+
+class GovernanceOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the governance service. Times are seconds.
+
+    `port` is a TCP port on the vault's `host`, 0 any free one, None none at all. `meaning`
+    says what `result` and `mode` of a run hold: in the guide's meaning ("seed") the text and
+    the decision, in that of the published client ("sdk") the decision and the system's mode.
+    """
+
+    port: int | None = GOVERNANCE_PORT
+    meaning: Literal["seed", "sdk"] = "seed"
+    heartbeat: float = 10.0
+    """Longest silence of a stream before a comment is sent."""
+    pace: float = 0.0
+    """Time that each word of an answer takes."""
+
+    def __post_init__(self) -> None:
+        _check_port(self.port)
+        if self.meaning not in {"seed", "sdk"}:
+            raise InvalidArgumentError(f"meaning {self.meaning!r} is neither 'seed' nor 'sdk'")
+        if not 0 < self.heartbeat <= 15:
+            raise InvalidArgumentError("heartbeat is more than 0 and at most 15 seconds")
+        if not 0 <= self.pace < float("inf"):
+            raise InvalidArgumentError("pace is a number of seconds, 0 for none")
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +93,12 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Trust for `http_request`; None is the system's."""
     stop_grace: float = 5.0
     """How long a stopping server waits for operations in hand."""
+    governance: GovernanceOptions | None = None
+    """Serve governance as well; None does not. Needs the extra `dev`."""
+    allow_origins: frozenset[str] = frozenset()
+    """Web pages that may call the HTTP services, as browsers name them: http://localhost:3000."""
+    request_limit: int = 1024 * 1024
+    """Bytes of one HTTP request's body."""
     clock: Clock = msgspec.field(default_factory=Clock)
 
     def __post_init__(self) -> None:
@@ -74,8 +108,15 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
                 "127.0.0.1 or ::1"
             )
         for port in self.ports or ():
-            if not 0 <= port <= 65535:
-                raise InvalidArgumentError(f"port {port} is not between 0 and 65535")
+            _check_port(port)
+        for origin in self.allow_origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise InvalidArgumentError(
+                    f"{origin!r} is no origin; write scheme, host and port as a browser sends "
+                    "them: http://localhost:3000"
+                )
+        if self.request_limit < 1:
+            raise InvalidArgumentError("request_limit is at least 1 byte")
 
     @property
     def listen_ports(self) -> tuple[int, ...]:
@@ -83,3 +124,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         if self.ports is not None:
             return self.ports
         return (PORT, DEMO_PORT) if self.demo else (PORT,)
+
+
+def _check_port(port: int | None) -> None:
+    if port is not None and not 0 <= port <= 65535:
+        raise InvalidArgumentError(f"port {port} is not between 0 and 65535")

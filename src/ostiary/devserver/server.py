@@ -7,20 +7,24 @@ thread, `program` as a process.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
-import socket
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 from . import demo
 from .administration import Administration
 from .faults import DevserverError
 from .home import Home
 from .listener import Listener
-from .options import Options, default_home
+from .options import GovernanceOptions, Options, default_home
 from .service import Vault
+from .sockets import LocalSocket, bind_tcp, stop_accepting
+
+if TYPE_CHECKING:
+    from .governance.server import GovernanceServer
 
 __all__ = ["VaultServer"]
 
@@ -43,7 +47,8 @@ class VaultServer:
         self._listener: Listener | None = None
         self._workers = ThreadPoolExecutor(_WORKERS, thread_name_prefix="ostiary-vault")
         self._servers: list[asyncio.Server] = []
-        self._socket_id: tuple[int, int] | None = None
+        self._local: LocalSocket | None = None
+        self.governance: GovernanceServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -66,14 +71,14 @@ class VaultServer:
         listener = self._listener = Listener(vault, loop, self._workers, os.geteuid())
         with ExitStack() as failing:
             sockets = [
-                failing.enter_context(self._bind_tcp(port)) for port in self.options.listen_ports
+                failing.enter_context(bind_tcp(self.options.host, port, option="--port"))
+                for port in self.options.listen_ports
             ]
-            local = failing.enter_context(self._files.bind())
-            found = os.stat(self.socket_path)
-            self._socket_id = (found.st_dev, found.st_ino)
+            local = self._local = LocalSocket(self.socket_path)
+            failing.callback(local.close)
             self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
             self._servers.append(
-                await loop.create_unix_server(listener.unix, sock=local, backlog=_BACKLOG)
+                await loop.create_unix_server(listener.unix, sock=local.socket, backlog=_BACKLOG)
             )
             for sock in sockets:
                 self._servers.append(
@@ -86,21 +91,27 @@ class VaultServer:
             *(f"tcp://{shown}:{port}" for _, port in self.tcp),
         ]
         self._sweep()
+        if self.options.governance is not None:
+            await self.open_governance(self.options.governance)
 
-    def _bind_tcp(self, port: int) -> socket.socket:
-        host = self.options.host
-        sock = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-        try:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            sock.bind((host, port))
-            sock.setblocking(False)
-        except OSError as error:
-            sock.close()
+    async def open_governance(self, governance: GovernanceOptions) -> GovernanceServer:
+        """Serve governance beside the vault; once."""
+        if importlib.util.find_spec("uvicorn") is None or not importlib.util.find_spec("starlette"):
             raise DevserverError(
-                f"cannot listen on {host}:{port}: {error.strerror}; stop what uses the port, "
-                "or choose another"
-            ) from None
-        return sock
+                "the governance service needs uvicorn and starlette: `pip install 'ostiary[dev]'`, "
+                "or leave it out"
+            )
+        from .governance.server import GovernanceServer
+
+        server = GovernanceServer(self.vault, self.home, self.options, governance)
+        try:
+            await server.start()
+        except BaseException:
+            await server.stop(0.0)
+            raise
+        self.governance = server
+        self.vault.addresses += [url for url in (server.http.unix_url, server.http.url) if url]
+        return server
 
     def _sweep(self) -> None:
         assert self._listener is not None
@@ -125,19 +136,14 @@ class VaultServer:
         if self._sweeper is not None:
             self._sweeper.cancel()
             self._sweeper = None
-        # Accepting takes asyncio three turns, and closing the server in the middle of one
-        # leaves a socket that nobody closes: first no new ones, then those are finished.
-        loop = asyncio.get_running_loop()
-        for server in self._servers:
-            for listening in server.sockets:
-                if listening.fileno() >= 0:  # a start that failed has closed them
-                    loop.remove_reader(listening)
-        for _ in range(3):
-            await asyncio.sleep(0)
-        for server in self._servers:
-            server.close()
+        await stop_accepting(self._servers)
         self._servers.clear()
-        self._remove_socket()
+        if self._local is not None:
+            self._local.remove()
+            self._local = None
+        if self.governance is not None:
+            await self.governance.stop(self.options.stop_grace)
+            self.governance = None
         if self._listener is not None:
             await self._listener.stop(self.options.stop_grace)
             self._listener = None
@@ -153,15 +159,6 @@ class VaultServer:
             if self._files is not None:
                 self._files.close()
                 self._files = None
-
-    def _remove_socket(self) -> None:
-        try:
-            found = os.lstat(self.socket_path)
-            if self._socket_id == (found.st_dev, found.st_ino):
-                os.unlink(self.socket_path)
-        except FileNotFoundError:
-            pass
-        self._socket_id = None
 
     def keys_directory(self) -> Path:
         return self.home / "keys"

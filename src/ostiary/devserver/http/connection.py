@@ -1,0 +1,139 @@
+"""One HTTP connection: uvicorn's h11 protocol, with limits on what a peer may hold open.
+
+What uvicorn leaves to others is added here: a request that never ends its head, a body that
+nobody wants, a crowd; and work is cancelled when its client has gone. Neighbours: `server`
+makes these, `front` answers their requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from typing import TYPE_CHECKING, Any, Final, final
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from .refusals import HttpRefusal, error_body
+
+if TYPE_CHECKING:
+    from .server import HttpServer
+    from .streams import EventStream
+
+__all__ = ["Connection"]
+
+_log = logging.getLogger(__name__)
+
+_HEAD_SECONDS: Final = 30.0
+# A refused body may still be on its way: closing at once would reset the connection and take
+# the refusal with it.
+_UNWANTED_SECONDS: Final = 5.0
+_UNWANTED_BYTES: Final = 8 * 1024 * 1024
+
+
+@final
+class Connection(H11Protocol):
+    """One peer; one request at a time is in hand."""
+
+    def __init__(self, server: HttpServer) -> None:
+        super().__init__(server.config, server.state, {"connection": self}, server.loop)
+        self.logger = _log
+        self.access_log = False
+        self.lost = False
+        self.request: asyncio.Task[Any] | None = None
+        self.stream: EventStream | None = None
+        self._http = server
+        self._timer: asyncio.TimerHandle | None = None
+        self._unwanted = 0
+
+    @property
+    def congested(self) -> bool:
+        """Whether the peer does not read what it is sent."""
+        return bool(self.flow.write_paused)
+
+    @property
+    def local(self) -> bool:
+        """Whether it came over a Unix socket."""
+        return self.server is not None and self.server[1] is None
+
+    # -- asyncio ------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        if self._http.stopping or len(self.connections) > self._http.max_connections:
+            self._turn_away(
+                HttpRefusal(503, "UNAVAILABLE", "too many connections; close some, or wait")
+            )
+            return
+        self._allow(_HEAD_SECONDS)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        self._cancel_timer()
+        self._unset_keepalive_if_required()
+        super().connection_lost(exc)
+        if self.request is not None:
+            self.request.cancel()
+
+    def data_received(self, data: bytes) -> None:
+        if self.transport.is_closing():
+            return
+        known = self.cycle
+        waiting = known is None or known.response_complete
+        if waiting and self._timer is None:
+            self._allow(_HEAD_SECONDS)
+        super().data_received(data)
+        if self.cycle is not known:
+            self._cancel_timer()
+        elif waiting and self.conn.their_state is h11.SEND_BODY:
+            self._unwanted += len(data)
+            if self._unwanted > _UNWANTED_BYTES:
+                self.transport.abort()
+
+    def on_response_complete(self) -> None:
+        self._unwanted = 0
+        if self.conn.their_state is h11.SEND_BODY:
+            self._allow(_UNWANTED_SECONDS)
+        super().on_response_complete()
+
+    def send_400_response(self, msg: str) -> None:
+        self._turn_away(HttpRefusal(400, "BAD_REQUEST", "the request is not HTTP/1.1; correct it"))
+
+    # -- ending -------------------------------------------------------------
+
+    def cut(self) -> None:
+        """End the connection now, in the middle of whatever it was sending."""
+        self.transport.close()
+
+    def abort(self) -> None:
+        self.transport.abort()
+
+    def _turn_away(self, refusal: HttpRefusal) -> None:
+        """Answer without a request, and close."""
+        body = error_body(refusal)
+        try:
+            for event in (
+                h11.Response(
+                    status_code=refusal.status,
+                    headers=[
+                        ("content-type", "application/json"),
+                        ("content-length", str(len(body))),
+                        ("connection", "close"),
+                    ],
+                ),
+                h11.Data(data=body),
+                h11.EndOfMessage(),
+            ):
+                self.transport.write(self.conn.send(event) or b"")
+        except h11.LocalProtocolError:
+            pass  # it is in the middle of an answer, which says more than we could
+        self.transport.close()
+
+    def _allow(self, seconds: float) -> None:
+        self._cancel_timer()
+        self._timer = self.loop.call_later(seconds, self.abort)
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None

@@ -1,0 +1,111 @@
+"""One HTTP domain of the control plane: its two sockets, its token, its front.
+
+`NAME.sock` and `NAME.token` lie in the home. Neighbour: each domain makes one of these.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, final
+from urllib.parse import quote
+
+from ...secret import Secret
+from ..faults import DevserverError
+from ..home import create_private, refuse_loose
+from ..options import Options
+from ..sockets import LocalSocket, bind_tcp
+from .admission import Admission
+from .front import Front, Meter
+from .server import HttpServer
+from .staged import HttpFaults
+
+__all__ = ["HttpDomain"]
+
+_TOKEN_BYTES = 32
+
+
+@final
+class HttpDomain:
+    """Serve `app` on a Unix socket in `home`, and on loopback unless `port` is None.
+
+    Without `options.demo` every request needs the bearer token, which is made at the first
+    start and kept in `token_path`, 0600.
+    """
+
+    def __init__(
+        self, name: str, home: Path, app: Any, meter: Meter, options: Options, *, port: int | None
+    ) -> None:
+        self.name = name
+        self.socket_path = home / f"{name}.sock"
+        self.token_path: Path | None = None
+        self.token: Secret | None = None
+        self.tcp: tuple[str, int] | None = None
+        self.faults = HttpFaults()
+        self._port = port
+        self._options = options
+        self._local: LocalSocket | None = None
+        if not options.demo:
+            self.token_path = home / f"{name}.token"
+            self.token = _token(self.token_path)
+        admission = Admission(
+            token=self.token,
+            origins=options.allow_origins,
+            body_limit=options.request_limit,
+            socket_path=str(self.socket_path),
+        )
+        self._server = HttpServer(
+            Front(app, admission, self.faults, meter), max_connections=options.max_connections
+        )
+
+    async def start(self) -> None:
+        """Bind and listen; on failure nothing is left open."""
+        host = self._options.host
+        with ExitStack() as failing:
+            sockets: list[socket.socket] = []
+            if self._port is not None:
+                tcp = bind_tcp(host, self._port, option=f"--{self.name}-port")
+                failing.callback(tcp.close)
+                self.tcp = (host, tcp.getsockname()[1])
+                sockets.append(tcp)
+            self._local = LocalSocket(self.socket_path)
+            failing.callback(self._local.close)
+            sockets.append(self._local.socket)
+            await self._server.start(sockets)
+            failing.pop_all()
+
+    async def stop(self, grace: float) -> None:
+        """Stop listening and end what is in hand; safe to repeat."""
+        if self._local is not None:
+            self._local.remove()
+            self._local = None
+        await self._server.stop(grace)
+
+    @property
+    def url(self) -> str | None:
+        """The base URL on loopback; None when there is none."""
+        if self.tcp is None:
+            return None
+        host, port = self.tcp
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def unix_url(self) -> str:
+        """The base URL of the Unix socket."""
+        return "http+unix://" + quote(os.fsencode(self.socket_path), safe="")
+
+
+def _token(path: Path) -> Secret:
+    """Return the token kept at `path`, made now if there is none."""
+    create_private(path, secrets.token_urlsafe(_TOKEN_BYTES).encode() + b"\n")
+    refuse_loose(path)
+    text = path.read_bytes().strip()
+    if len(text) < 16 or not text.isascii() or not text.decode("ascii").isprintable():
+        raise DevserverError(
+            f"{path} does not hold a token of at least 16 characters; delete it, and another "
+            "is made"
+        )
+    return Secret(text)
