@@ -14,7 +14,7 @@ from ostiary.vault import VaultClient
 
 
 def test_it_says_on_one_line_that_it_is_ready(start_dev: Any, user_home: Path) -> None:
-    dev = start_dev("--port", "0")
+    dev = start_dev("--port", "0", "--governance-port", "0")
     assert dev.ready["ready"] is True
     assert dev.ready["pid"] == dev.process.pid
     assert dev.ready["home"] == str(user_home / ".sanctum")
@@ -140,7 +140,7 @@ def test_the_screen_shows_a_banner_and_every_endpoint(
 ) -> None:
     code, screen = terminal(
         user_home,
-        *("dev", "--port", "0", "--no-raw"),
+        *("dev", "--port", "0", "--governance-port", "0", "--no-raw"),
         answers=[("Ctrl-C stops it.", signal.SIGINT)],
         columns=columns,
     )

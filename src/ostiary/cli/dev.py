@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -20,13 +21,22 @@ from .session import Home, Json, home_directory, reporting
 
 if TYPE_CHECKING:
     from ..devserver import VaultServer
+    from ..devserver.http.domain import HttpDomain
 
 __all__ = ["dev"]
 
 _PORT = 7600
 _DEMO_PORT = 8200
+_GOVERNANCE_PORT = 8000
 # What the product calls the variable that unlocks a vault where nobody can type.
 _PASSPHRASE_VARIABLE: Final = "SANCTUM_PASSPHRASE"
+
+
+class Meaning(Enum):
+    """What a governed run's `result` and `mode` hold."""
+
+    SEED = "seed"
+    SDK = "sdk"
 
 
 def dev(
@@ -36,7 +46,7 @@ def dev(
         typer.Option(
             "--demo",
             help="Load the sample agent my-agent and the credentials of the documentation, "
-            f"and listen on 127.0.0.1:{_DEMO_PORT} as well.",
+            f"listen on 127.0.0.1:{_DEMO_PORT} as well, and ask no HTTP client for a token.",
         ),
     ] = False,
     port: Annotated[
@@ -45,9 +55,46 @@ def dev(
             "--port", metavar="PORT", min=0, max=65535, help="TCP port on 127.0.0.1; 0 is any."
         ),
     ] = _PORT,
-    no_tcp: Annotated[
-        bool, typer.Option("--no-tcp", help="Listen on the Unix socket alone.")
+    no_tcp: Annotated[bool, typer.Option("--no-tcp", help="Listen on Unix sockets alone.")] = False,
+    governance_port: Annotated[
+        int,
+        typer.Option(
+            "--governance-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="TCP port of the governance service on 127.0.0.1; 0 is any.",
+        ),
+    ] = _GOVERNANCE_PORT,
+    no_governance: Annotated[
+        bool, typer.Option("--no-governance", help="Run the vault alone.")
     ] = False,
+    meaning: Annotated[
+        Meaning,
+        typer.Option(
+            "--meaning",
+            help="What `result` and `mode` of a governed run hold: its text and the decision "
+            "(seed), or the decision and the system's mode (sdk).",
+        ),
+    ] = Meaning.SEED,
+    pace: Annotated[
+        float,
+        typer.Option(
+            "--pace",
+            metavar="SECONDS",
+            min=0.0,
+            help="Time that each word of a governed run takes.",
+        ),
+    ] = 0.0,
+    allow_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-origin",
+            metavar="ORIGIN",
+            help="Let web pages of this origin call the HTTP services. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     passphrase: Annotated[
         bool,
         typer.Option("--passphrase", help="Seal the vault with a passphrase; asks for it hidden."),
@@ -77,7 +124,9 @@ def dev(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a local vault for DEVELOPMENT, until Ctrl-C or SIGTERM.
+    """Run a local vault and governance service for DEVELOPMENT, until Ctrl-C or SIGTERM.
+
+    HTTP clients need the token in governance.token, below the home; with --demo none does.
 
     A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
     is set and no option says otherwise.
@@ -100,9 +149,16 @@ def dev(
             secret = read_passphrase_line()
         elif os.environ.get(_PASSPHRASE_VARIABLE) and _sealed_by_passphrase(directory):
             secret = Secret(os.environ[_PASSPHRASE_VARIABLE])
-        from ..devserver import Options, serve
+        from ..devserver import GovernanceOptions, Options, serve
 
         ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
+        governance: GovernanceOptions | None = None
+        if not no_governance:
+            governance = GovernanceOptions(
+                port=None if no_tcp else governance_port,
+                meaning="sdk" if meaning is Meaning.SDK else "seed",
+                pace=pace,
+            )
         options = Options(
             home=directory,
             ports=ports,
@@ -110,6 +166,8 @@ def dev(
             passphrase=secret,
             raw_retrieval=not no_raw,
             http_allow=frozenset(allow_host or ()),
+            governance=governance,
+            allow_origins=frozenset(allow_origin or ()),
         )
         code = serve(options, on_ready=lambda server: _announce(screen, server))
         if not json:
@@ -149,25 +207,33 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             "socket": str(server.socket_path),
             "tcp": [f"{host}:{port}" for host, port in server.tcp],
             "locked": status["locked"],
+            "governance": _governance(server),
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
         return
     screen.out.print(
         Panel(
-            Text("DEVELOPMENT vault: for this machine and this user, with secrets you can lose"),
+            Text("for DEVELOPMENT: for this machine and this user, with secrets you can lose"),
             style="bold yellow",
             expand=False,
         )
     )
-    rows: list[tuple[str, str, str]] = [("Unix socket", str(server.socket_path), "yours alone")]
-    rows += [("TCP", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp]
-    screen.table(("endpoint", "address", "reached by"), rows, empty="", firm=("address",))
+    rows: list[tuple[str, str, str]] = [("vault", str(server.socket_path), "you alone")]
+    rows += [("vault", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp]
+    http = None if server.governance is None else server.governance.http
+    if http is not None:
+        rows.append(("governance", str(http.socket_path), "you alone"))
+        if http.url is not None:
+            rows.append(("governance", http.url, "this machine, unencrypted"))
+    screen.table(("service", "address", "reached by"), rows, empty="", firm=("address",))
     facts: dict[str, object] = {
         "home": server.home,
         "holds": f"{counted(len(server.vault.credentials), 'credential')}, "
         f"{counted(len(server.vault.agents), 'agent')}",
     }
+    if http is not None:
+        facts["token"] = http.token_path or "any or none: --demo"
     if status["locked"]:
         facts["state"] = "locked; run `ostiary vault unlock` in another terminal"
     screen.facts(facts)
@@ -180,6 +246,9 @@ def _announce(screen: Screen, server: VaultServer) -> None:
         ):
             # Left to the terminal to wrap, so that it can be copied whole.
             screen.out.print(Text(f"  {code}", "cyan"), soft_wrap=True)
+        if http is not None:
+            screen.out.print(Text("or, in another terminal:", "bold"))
+            screen.out.print(Text(f"  {_command(http)}", "cyan"), soft_wrap=True)
     screen.out.print(Text("Ctrl-C stops it.", "dim"))
     sys.stdout.flush()
 
@@ -190,3 +259,23 @@ def _arguments(server: VaultServer) -> str:
         return '"my-agent"'
     key = server.home / "keys" / "my-agent.key"
     return f'"my-agent", socket_path="{server.socket_path}", key_path="{key}"'
+
+
+def _command(http: HttpDomain) -> str:
+    """Return the command that tries governance where it is."""
+    url = http.url or http.unix_url
+    found = url.endswith(f":{_GOVERNANCE_PORT}")
+    where = "" if found else f" --base-url {url}"
+    return f'ostiary governance{where} run "create a report"'
+
+
+def _governance(server: VaultServer) -> dict[str, str | None] | None:
+    if server.governance is None:
+        return None
+    http = server.governance.http
+    return {
+        "url": http.url,
+        "unix_url": http.unix_url,
+        "socket": str(http.socket_path),
+        "token_file": None if http.token_path is None else str(http.token_path),
+    }

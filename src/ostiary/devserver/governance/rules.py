@@ -142,15 +142,15 @@ def _judged(found: Iterable[Rule]) -> Judgement:
     )
 
 
-def _texts(value: Any, depth: int) -> Iterator[str]:
+def _texts(value: object, depth: int) -> Iterator[str]:
     """Yield every text in a JSON value, names left out."""
-    inside: Iterable[Any] = ()
+    inside: Iterable[object] = ()
     if isinstance(value, str):
         yield value
     elif isinstance(value, dict):
-        inside = cast("dict[str, Any]", value).values()
+        inside = cast("dict[str, object]", value).values()
     elif isinstance(value, list):
-        inside = cast("list[Any]", value)
+        inside = cast("list[object]", value)
     if depth:
         for one in inside:
             yield from _texts(one, depth - 1)
