@@ -177,11 +177,14 @@ def encode_json(value: object, what: str) -> bytes:
     raise InvalidArgumentError(f"{what} cannot be sent as JSON: {problem}; nothing was sent")
 
 
-def unreadable(what: str, problem: Exception) -> ProtocolError:
+def unreadable(what: str, problem: Exception, *, empty: bool = False) -> ProtocolError:
     """Make the error for a reply that cannot be decoded; it repeats nothing that was received.
 
     Raise it outside the handler that caught `problem`, which may hold the bytes it failed on.
+    `empty` says that there was nothing to decode.
     """
+    if empty:
+        return ProtocolError(f"{what} has no body, and the protocol promises one", sent=True)
     if isinstance(problem, msgspec.ValidationError):
         # Well-formed JSON of another shape. msgspec names the place and the types.
         return ProtocolError(

@@ -5,17 +5,13 @@ The domains are built on it; use it for whatever service has no domain here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 from .._wire.headers import Headers
 from .._wire.http1 import Response
 from .._wire.sse import Event
+from ._async import AsyncPool, AsyncResponseStream
 from ._sync import Pool, ResponseStream
 from .hooks import RequestInfo, ResponseInfo, RetryInfo
 from .settings import PoolSettings
-
-if TYPE_CHECKING:
-    from ._async import AsyncPool, AsyncResponseStream
 
 __all__ = [
     "AsyncPool",
@@ -30,11 +26,3 @@ __all__ = [
     "ResponseStream",
     "RetryInfo",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in {"AsyncPool", "AsyncResponseStream"}:
-        from . import _async
-
-        return getattr(_async, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

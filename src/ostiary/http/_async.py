@@ -83,7 +83,7 @@ _SHARED: Final[Family] = MappingProxyType({})
 class _Plan:
     """A route as one pool calls it."""
 
-    __slots__ = ("bare", "build", "decode", "fine", "json", "name", "target")
+    __slots__ = ("bare", "build", "fine", "json", "name", "target")
 
     def __init__(self, route: Route[Any], prefix: str, heads: Heads) -> None:
         target = Target(prefix + route.template) if prefix else route.target
@@ -91,7 +91,6 @@ class _Plan:
         self.target = None if target.fields else target.build()
         self.bare = heads.head(route.method, *_PLAIN)
         self.json = heads.head(route.method, *_WITH_JSON)
-        self.decode = route.decode
         self.fine = _OR_MISSING if route.missing else _SUCCESS
         self.name = f"{route.method} {route.template}"
 
@@ -510,13 +509,15 @@ class AsyncPool:
                 True,
                 route.fail,
             )
-            decode = plan.decode
+            decode = route.decode
             if decode is None or response.status == 404:
                 return None  # type: ignore[return-value]  # as the route's own type says
             try:
                 return decode(response.body)
             except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-                failure = unreadable(f"the reply to {plan.name}", error)
+                failure = unreadable(
+                    f"the reply to {plan.name}", error, empty=len(response.body) == 0
+                )
             # Outside the handler: its exception may hold the bytes it failed on.
             raise failure
         except OstiaryError as error:
@@ -561,7 +562,9 @@ class AsyncPool:
                 True,
                 route.fail,
             )
-            return self._events_of(opened, plan.decode, terminator, self._idle(idle_timeout), until)
+            return self._events_of(
+                opened, route.decode, terminator, self._idle(idle_timeout), until
+            )
         except OstiaryError as error:
             del ids, query, body, headers, idempotency_key
             raise adopt(error, self._family) from error.__cause__

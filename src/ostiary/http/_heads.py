@@ -34,6 +34,7 @@ _CREDENTIALS: Final = frozenset(
         "x-vault-token",
     }
 )
+_OURS: Final = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
 _MOST_HEADS: Final = 256
 
 
@@ -47,14 +48,22 @@ class HeaderLines:
 
     def add(self, headers: Mapping[str, str | Secret]) -> None:
         """Take `headers`; raises `InvalidArgumentError` for what is no header."""
+        problem = None
         if not _is_mapping(headers):
-            kind = type(headers).__name__
+            problem = f"headers are a mapping of names to values, not {type(headers).__name__}"
+        else:
+            for name in headers:
+                if not isinstance(name, str):
+                    problem = "a header's name is text"
+                    break
+                hidden = _hidden(name, headers[name])
+                if hidden is None:
+                    problem = f"the value of header {name} is no str and no Secret, or no text"
+                    break
+                self._lines[name.lower()] = name, hidden
+        if problem is not None:
             del headers  # a traceback records the locals of the frame that raises
-            raise InvalidArgumentError(f"headers are a mapping of names to values, not {kind}")
-        for name in headers:
-            if not isinstance(name, str):
-                raise InvalidArgumentError("a header's name is text")
-            self._lines[name.lower()] = name, _hidden(name, headers[name])
+            raise InvalidArgumentError(problem)
 
     def one(self, name: str, value: str) -> None:
         """Take one header that is not there yet."""
@@ -101,14 +110,14 @@ def _is_mapping(given: object) -> bool:
     return isinstance(given, Mapping)
 
 
-def _hidden(name: str, value: object) -> str | Secret:
+def _hidden(name: str, value: object) -> str | Secret | None:
+    """Return a header's value as it is kept, or None for what cannot be one."""
     if isinstance(value, str) and name.lower() in _CREDENTIALS:
-        return Secret(value)
-    if isinstance(value, (str, Secret)):
-        return value
-    kind = type(value).__name__
-    del value
-    raise InvalidArgumentError(f"the value of header {name} is a str or a Secret, not {kind}")
+        try:
+            return Secret(value)
+        except InvalidArgumentError:
+            return None
+    return value if isinstance(value, (str, Secret)) else None
 
 
 class Heads:
@@ -127,7 +136,12 @@ class Heads:
         self._user_agent = user_agent
         self._compression = compression
         self._made: dict[tuple[str, str, bool, frozenset[str]], RequestHead] = {}
-        self._ours = frozenset({"accept", "accept-encoding", "content-type", "user-agent"})
+        self._names = _OURS | given.names()
+        # Refused here and not by the first request, which is far from the mistake. The
+        # default user agent is not looked up yet: that costs more than all the rest.
+        RequestHead("GET", host, given)
+        if isinstance(user_agent, str):
+            RequestHead("GET", host, {"User-Agent": user_agent})
 
     def head(
         self, method: str, accept: str, json: bool, over: HeaderLines | None = None
@@ -138,7 +152,7 @@ class Heads:
         """
         names: frozenset[str] = frozenset()
         if over is not None:
-            names = over.names() & (self._ours | self._given.names())
+            names = over.names() & self._names
         key = method, accept, json, names
         found = self._made.get(key)
         if found is None:

@@ -39,12 +39,13 @@ RETRYABLE: Final = frozenset(
 _WORD: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:-]{0,63}")
 _LOCATION: Final = re.compile(
     r"(?:(?P<scheme>[a-z][a-z0-9+.-]*):)?//(?:[^/?#]*@)?"
-    r"(?P<host>[a-z0-9._-]+|\[[0-9a-f:.]+\])(?::(?P<port>[0-9]{1,5}))?(?:[/?#].*)?",
+    r"(?P<host>[a-z0-9._-]{1,253}|\[[0-9a-f:.]{2,45}\])(?::(?P<port>[0-9]{1,5}))?(?:[/?#].*)?",
     re.I | re.S,
 )
 _HAS_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 
 _ADVICE: Final = {
+    304: "nothing has changed, which only a conditional request is told",
     400: "correct the request",
     401: "the credentials are missing, wrong or expired",
     403: "these credentials may not do that",
