@@ -533,6 +533,7 @@ class AsyncPool:
         body: object = None,
         headers: Mapping[str, str | Secret] | None = None,
         terminator: bytes | None = None,
+        decoder: EventDecoder[T] | None = None,
         last_event_id: str | None = None,
         timeout: float | UnsetType | None = UNSET,
         idle_timeout: float | UnsetType | None = UNSET,
@@ -543,6 +544,8 @@ class AsyncPool:
 
         The response may name any content type: the domain knows what it asked for. Errors
         that come while the events are read are of the shared classes, not of the family.
+        `decoder`, made for this call alone, takes the place of the one made from `terminator`
+        and the route; its owner sees what the response's end left in it.
         """
         try:
             plan = self._plans.get(route) or self._plan(route)
@@ -562,6 +565,8 @@ class AsyncPool:
                 True,
                 route.fail,
             )
+            if decoder is not None:
+                return opened.events(decoder, self._idle(idle_timeout), until)
             return self._events_of(
                 opened, route.decode, terminator, self._idle(idle_timeout), until
             )
@@ -719,7 +724,9 @@ class AsyncPool:
             if hasattr(found, "__await__"):
                 found = await found
             # unasync: end
-            return HeaderLines().merged(found) if lines is None else lines.merged(found)
+            shown = HeaderLines() if lines is None else lines.copied()
+            shown.add(found)
+            return shown
         finally:
             del found  # as plain text, perhaps: a traceback records the locals
 

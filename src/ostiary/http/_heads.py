@@ -81,12 +81,11 @@ class HeaderLines:
         """Return the names, in lower case."""
         return frozenset(self._lines)
 
-    def merged(self, headers: Mapping[str, str | Secret]) -> HeaderLines:
-        """Return these with `headers` over them."""
-        both = HeaderLines()
-        both._lines.update(self._lines)
-        both.add(headers)
-        return both
+    def copied(self) -> HeaderLines:
+        """Return the same headers, to add more to."""
+        same = HeaderLines()
+        same._lines.update(self._lines)
+        return same
 
     def public(self) -> dict[str, str]:
         """Return those that are no secrets."""

@@ -535,6 +535,7 @@ class Pool:
         body: object = None,
         headers: Mapping[str, str | Secret] | None = None,
         terminator: bytes | None = None,
+        decoder: EventDecoder[T] | None = None,
         last_event_id: str | None = None,
         timeout: float | UnsetType | None = UNSET,
         idle_timeout: float | UnsetType | None = UNSET,
@@ -545,6 +546,8 @@ class Pool:
 
         The response may name any content type: the domain knows what it asked for. Errors
         that come while the events are read are of the shared classes, not of the family.
+        `decoder`, made for this call alone, takes the place of the one made from `terminator`
+        and the route; its owner sees what the response's end left in it.
         """
         try:
             plan = self._plans.get(route) or self._plan(route)
@@ -564,6 +567,8 @@ class Pool:
                 True,
                 route.fail,
             )
+            if decoder is not None:
+                return opened.events(decoder, self._idle(idle_timeout), until)
             return self._events_of(
                 opened, route.decode, terminator, self._idle(idle_timeout), until
             )
@@ -717,7 +722,9 @@ class Pool:
         assert self._credentials is not None
         found: Any = self._credentials()
         try:
-            return HeaderLines().merged(found) if lines is None else lines.merged(found)
+            shown = HeaderLines() if lines is None else lines.copied()
+            shown.add(found)
+            return shown
         finally:
             del found  # as plain text, perhaps: a traceback records the locals
 
