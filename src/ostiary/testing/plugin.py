@@ -1,4 +1,4 @@
-"""Fixtures that give a test a real vault of its own.
+"""Fixtures that give a test a real vault and governance service of its own.
 
 pytest loads this in every run where ostiary is installed, so it imports next to nothing:
 the server comes in with the first test that asks for one. Neighbour: `ostiary.devserver`.
@@ -19,6 +19,10 @@ __all__ = [
     "MakeAsyncVaultClient",
     "MakeVaultClient",
     "ostiary_async_vault_client",
+    "ostiary_governance",
+    "ostiary_governance_environment",
+    "ostiary_governance_unix_url",
+    "ostiary_governance_url",
     "ostiary_session_vault",
     "ostiary_vault",
     "ostiary_vault_client",
@@ -131,6 +135,42 @@ def ostiary_vault_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SANCTUM_VAULT_PATH", str(ostiary_vault.home))
     return ostiary_vault
+
+
+@pytest.fixture
+def ostiary_governance() -> Iterator[RunningVault]:
+    """A control plane for this test alone, with the documentation's samples, asking no token.
+
+    `governance_url`, `governance_unix_url` and `governance_socket` are its addresses,
+    `governance_faults.add(HttpFault(...))` makes its answers come late, fail or break off.
+    """
+    from ..devserver import running
+
+    with running(demo=True) as server:
+        yield server
+
+
+@pytest.fixture
+def ostiary_governance_url(ostiary_governance: RunningVault) -> str:
+    """The base URL of `ostiary_governance` on loopback."""
+    return ostiary_governance.governance_url
+
+
+@pytest.fixture
+def ostiary_governance_unix_url(ostiary_governance: RunningVault) -> str:
+    """The base URL of `ostiary_governance` on its Unix socket."""
+    return ostiary_governance.governance_unix_url
+
+
+@pytest.fixture
+def ostiary_governance_environment(
+    ostiary_governance: RunningVault, monkeypatch: pytest.MonkeyPatch
+) -> RunningVault:
+    """The service of `ostiary_governance`, set in the environment as every client's default."""
+    for name in ("OSTIARY_GOVERNANCE_API_KEY", "OSTIARY_GOVERNANCE_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", ostiary_governance.governance_url)
+    return ostiary_governance
 
 
 def _arguments(

@@ -90,6 +90,7 @@ class Governance:
 
     async def admit(self, command: Command) -> Trace:
         """Judge a command; return its trace, or raise the block, which is on record then."""
+        began = time.perf_counter()
         if command.arguments is None:
             judgement = judge(command.text)
         else:
@@ -116,6 +117,7 @@ class Governance:
             outcome="blocked" if blocked else "running",
         )
         if blocked:
+            trace.latency_ms = _ms_since(began)
             self.traces.finish(trace)
             await self._on_record()
             raise HttpRefusal(
@@ -161,7 +163,7 @@ class Governance:
             trace.outcome = "cancelled"
             raise
         finally:
-            trace.latency_ms = round((time.perf_counter() - began) * 1000, 3)
+            trace.latency_ms = _ms_since(began)
             self._endings.append(trace.outcome == "completed")
             self.traces.finish(trace)
         await self._on_record()
@@ -278,6 +280,10 @@ class Governance:
                 )
             )
             self.traces.flush()
+
+
+def _ms_since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 3)
 
 
 def pieces(text: str) -> list[str]:

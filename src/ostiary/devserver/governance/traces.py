@@ -7,6 +7,7 @@ turn of the loop finished is one transaction. Neighbour: `service` makes the tra
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import sqlite3
 from pathlib import Path
@@ -18,6 +19,8 @@ from ..faults import DevserverError
 from ..home import create_private
 
 __all__ = ["Trace", "Traces"]
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS traces (
@@ -167,8 +170,10 @@ class Traces:
 
     def close(self) -> None:
         """Write what is waiting, and close the file."""
+        self.flush()
         try:
-            self.flush()
             self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.error("the traces could not be written to %s: %s", self.path, error)
         finally:
             self._db.close()

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 __all__ = ["Connection"]
 
-_log = logging.getLogger(__name__)
+# What a peer does wrong is told to the peer, not to whoever reads the server's screen.
+_quiet = logging.getLogger(__name__)
+_quiet.setLevel(logging.ERROR)
 
 _HEAD_SECONDS: Final = 30.0
 # A refused body may still be on its way: closing at once would reset the connection and take
@@ -37,7 +39,7 @@ class Connection(H11Protocol):
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server.config, server.state, {"connection": self}, server.loop)
-        self.logger = _log
+        self.logger = _quiet
         self.access_log = False
         self.lost = False
         self.request: asyncio.Task[Any] | None = None
@@ -100,6 +102,13 @@ class Connection(H11Protocol):
         self._turn_away(HttpRefusal(400, "BAD_REQUEST", "the request is not HTTP/1.1; correct it"))
 
     # -- ending -------------------------------------------------------------
+
+    def shutdown(self) -> None:
+        """Close now if nothing is in hand, or after the answer that is."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.close()
+        else:
+            self.cycle.keep_alive = False
 
     def cut(self) -> None:
         """End the connection now, in the middle of whatever it was sending."""

@@ -34,7 +34,14 @@ _log = logging.getLogger(__name__)
 
 _BODY_SECONDS: Final = 30.0
 _REQUEST_ID: Final = re.compile(rb"[\w.:-]{1,128}")
-_METHODS: Final = b"GET, POST, PUT, PATCH, DELETE"
+_PREFLIGHT: Final = [
+    (b"access-control-allow-methods", b"GET, POST, PUT, PATCH, DELETE"),
+    (
+        b"access-control-allow-headers",
+        b"Authorization, Content-Type, Idempotency-Key, Last-Event-ID, X-Request-ID",
+    ),
+    (b"access-control-max-age", b"600"),
+]
 
 
 class Meter(Protocol):
@@ -117,27 +124,21 @@ class Front:
         method: str = scope["method"]
         headers: list[tuple[bytes, bytes]] = scope["headers"]
         raw: bytes = scope["raw_path"]
-        self._admission.check(method, raw, headers, local=connection.local)
         origin = self._admission.allowed_origin(headers)
         if origin is not None:
             answer.headers += [(b"access-control-allow-origin", origin), (b"vary", b"Origin")]
-            if method == "OPTIONS":
-                await answer.whole(
-                    204,
-                    [
-                        (b"access-control-allow-methods", _METHODS),
-                        (b"access-control-allow-headers", b"Authorization, Content-Type"),
-                        (b"access-control-max-age", b"600"),
-                    ],
-                    b"",
-                )
-                return
+        self._admission.check(method, raw, headers, local=connection.local)
+        if origin is not None and method == "OPTIONS":
+            await answer.whole(204, _PREFLIGHT, b"")
+            return
         path = scope["path"] = decoded_path(raw)
         scope["app"] = self  # so that a route that is missing is raised, not answered in text
         fault = self._faults.take(method, path)
         if fault is not None:
             if fault.delay:
                 await asyncio.sleep(fault.delay)
+            if fault.drop:
+                raise _Cut
             answer.stage(fault)
             if fault.status is not None:
                 await _act(fault, answer)
@@ -223,12 +224,13 @@ class _Answer:
             elif body.startswith(b"data:"):
                 self._events_left -= 1
                 over = over or self._events_left == 0
-        if over or not message.get("more_body", False):
-            # Never the end of the body: it is to look cut off.
-            if keep:
-                await self._send({**message, "body": body[:keep], "more_body": True})
-            raise _Cut
-        await self._send(message)
+        if not over:
+            await self._send(message)
+            return
+        if keep:
+            # Without the end that a chunked body has: it is to look cut off.
+            await self._send({**message, "body": body[:keep], "more_body": True})
+        raise _Cut
 
 
 class _Cut(Exception):
@@ -293,17 +295,16 @@ class Json:
 
 async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
     """Read the body whole and decode it; 422 says which member does not fit."""
-    body = b""
+    body = bytearray()
+    more = True
     try:
         async with asyncio.timeout(_BODY_SECONDS):
-            while True:
+            while more:
                 message = await request.receive()
                 if message["type"] == "http.disconnect":
                     raise asyncio.CancelledError
-                piece: bytes = message.get("body", b"")
-                body = body + piece if body else piece
-                if not message.get("more_body", False):
-                    break
+                body += message.get("body", b"")
+                more = message.get("more_body", False)
     except TimeoutError:
         raise HttpRefusal(
             408, "TIMEOUT", f"the body did not come within {_BODY_SECONDS:g} seconds"

@@ -23,6 +23,7 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True):
     `path` is a glob over the decoded path, `*` crosses slashes; `method` None is any.
     `delay` seconds pass before anything is answered. With `status` the request is not
     worked on and gets that answer: `body` with `headers`, or an error body with `code`.
+    `drop` ends the connection without an answer.
     `cut_after` lets that many bytes of the answer's body out and then ends the connection;
     `cut_after_events` counts the events of a stream instead. `times` None is always.
     """
@@ -31,6 +32,7 @@ class HttpFault(msgspec.Struct, frozen=True, kw_only=True):
     method: str | None = None
     times: int | None = 1
     delay: float = 0.0
+    drop: bool = False
     status: int | None = None
     code: str = "STAGED_FAULT"
     headers: dict[str, str] = {}
