@@ -11,11 +11,13 @@ from typing import Any, Self
 
 import pytest
 
+import ostiary
 from ostiary import _retry
 from ostiary.http import AsyncPool, Pool
 from tests.http.peer import HttpPeer, Script, echo
 
 COLOURS = ["sync", "asyncio", "uvloop"]
+PACKAGE = os.path.dirname(ostiary.__file__)
 PARSERS = ["strict", "h11"]
 
 
@@ -111,7 +113,7 @@ def recorded(error: BaseException | None) -> str:
         found += [str(one), repr(one), repr(getattr(one, "__notes__", ""))]
         at = one.__traceback__
         while at is not None:
-            if f"{os.sep}ostiary{os.sep}" in at.tb_frame.f_code.co_filename:
+            if at.tb_frame.f_code.co_filename.startswith(PACKAGE):
                 found.append(repr(at.tb_frame.f_locals))
             at = at.tb_next
         waiting += [one.__cause__, one.__context__]

@@ -227,7 +227,8 @@ class TestHeaderLines:
         assert list(lines) == [("a", "3"), ("b", "2")]
         assert "a" in lines
         assert lines.names() == {"a", "b"}
-        both = lines.merged({"B": Secret("4")})
+        both = lines.copied()
+        both.add({"B": Secret("4")})
         assert list(both) == [("a", "3"), ("B", "4")]
         assert list(lines) == [("a", "3"), ("b", "2")]
 
