@@ -357,6 +357,7 @@ class AsyncPool:
         """
         try:
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             opened = await self._ask(
                 self._leaf.open,
                 method,
@@ -372,7 +373,7 @@ class AsyncPool:
             )
             return AsyncResponseStream(
                 opened,
-                self._idle(idle_timeout),
+                idle,
                 until,
                 self._settings.limits.decompressed_body,
                 self._family,
@@ -446,6 +447,7 @@ class AsyncPool:
         """
         try:
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             opened = await self._ask(
                 self._leaf.open,
                 method,
@@ -467,7 +469,7 @@ class AsyncPool:
                     sent=True,
                 )
             decode = None if type is None else given.decoder(type)
-            return self._events_of(opened, decode, terminator, self._idle(idle_timeout), until)
+            return self._events_of(opened, decode, terminator, idle, until)
         except OstiaryError as error:
             del path, query, json, body, headers, idempotency_key
             raise adopt(error, self._family) from error.__cause__
@@ -550,6 +552,7 @@ class AsyncPool:
         try:
             plan = self._plans.get(route) or self._plan(route)
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             kind = (EVENTS, body is not None)
             opened = await self._exchange(
                 self._leaf.open,
@@ -567,9 +570,7 @@ class AsyncPool:
             )
             if decoder is not None:
                 return opened.events(decoder, self._idle(idle_timeout), until)
-            return self._events_of(
-                opened, route.decode, terminator, self._idle(idle_timeout), until
-            )
+            return self._events_of(opened, route.decode, terminator, idle, until)
         except OstiaryError as error:
             del ids, query, body, headers, idempotency_key
             raise adopt(error, self._family) from error.__cause__

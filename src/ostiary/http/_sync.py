@@ -359,6 +359,7 @@ class Pool:
         """
         try:
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             opened = self._ask(
                 self._leaf.open,
                 method,
@@ -374,7 +375,7 @@ class Pool:
             )
             return ResponseStream(
                 opened,
-                self._idle(idle_timeout),
+                idle,
                 until,
                 self._settings.limits.decompressed_body,
                 self._family,
@@ -448,6 +449,7 @@ class Pool:
         """
         try:
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             opened = self._ask(
                 self._leaf.open,
                 method,
@@ -469,7 +471,7 @@ class Pool:
                     sent=True,
                 )
             decode = None if type is None else given.decoder(type)
-            return self._events_of(opened, decode, terminator, self._idle(idle_timeout), until)
+            return self._events_of(opened, decode, terminator, idle, until)
         except OstiaryError as error:
             del path, query, json, body, headers, idempotency_key
             raise adopt(error, self._family) from error.__cause__
@@ -552,6 +554,7 @@ class Pool:
         try:
             plan = self._plans.get(route) or self._plan(route)
             until = self._stream_deadline(total_timeout)
+            idle = self._idle(idle_timeout)
             kind = (EVENTS, body is not None)
             opened = self._exchange(
                 self._leaf.open,
@@ -569,9 +572,7 @@ class Pool:
             )
             if decoder is not None:
                 return opened.events(decoder, self._idle(idle_timeout), until)
-            return self._events_of(
-                opened, route.decode, terminator, self._idle(idle_timeout), until
-            )
+            return self._events_of(opened, route.decode, terminator, idle, until)
         except OstiaryError as error:
             del ids, query, body, headers, idempotency_key
             raise adopt(error, self._family) from error.__cause__
