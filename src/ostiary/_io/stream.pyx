@@ -208,6 +208,10 @@ cdef class Stream:
             bytes plain, records
             ssize_t count
         while True:
+            if self._tls.closed:
+                # Said under TLS. A bare end of the TCP stream, below, may be anybody's doing.
+                self._ended = True
+                raise lost("waiting for the reply", 0, self._sent)
             count = sys_recv(self._fd, raw, READ_BYTES)
             if count < 0:
                 if errno == EAGAIN:
@@ -227,10 +231,6 @@ cdef class Stream:
                 memcpy(slab.data + slab.end, PyBytes_AS_STRING(plain), PyBytes_GET_SIZE(plain))
                 slab.grew(PyBytes_GET_SIZE(plain))
                 return PyBytes_GET_SIZE(plain)
-            if self._tls.closed:
-                # Said under TLS. A bare end of the TCP stream, above, may be anybody's doing.
-                self._ended = True
-                raise lost("waiting for the reply", 0, self._sent)
 
     def _send_records(self, bytes records, double deadline):
         cdef Py_ssize_t done = 0, size = PyBytes_GET_SIZE(records)

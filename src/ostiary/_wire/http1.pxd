@@ -52,6 +52,7 @@ cdef class ResponseReader:
 
         # where it is; every offset counts from slab.start
         int _state
+        object _refused             # what is wrong behind the piece that was given last
         bint _broken                # an advance did not end well: the connection is of no use
         Py_ssize_t _scanned         # bytes of the current line or block searched for its end
         Py_ssize_t _lines           # lines of the current block found so far

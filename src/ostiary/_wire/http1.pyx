@@ -187,6 +187,8 @@ cdef class ResponseReader:
         cdef:
             Py_ssize_t size
             int state
+        if self._refused is not None:
+            raise self._refused
         while True:
             state = self._state
             if state == AT_HEAD:
@@ -380,55 +382,61 @@ cdef class ResponseReader:
             Py_ssize_t at = kept
             Py_ssize_t size
             Facts facts
-        while self._state != AT_END:
-            if self._state == AT_SIZE:
-                size = self._chunk_line(data + at, have - at)
-                if size == 0:
-                    break
-                at += size
-                self._scanned = 0
-                if self._left == 0:
-                    self._state = AT_TRAILERS
-                    continue
-                self._count(self._left)
-                self._state = AT_DATA
-                if moves and kept == 0:     # the first chunk stays where it lies
-                    slab.start += at
-                    data += at
-                    have -= at
-                    at = 0
-            elif self._state == AT_DATA:
-                size = min(self._left, have - at)
-                if size == 0:
-                    break
-                if moves:
-                    if at != kept:
-                        memmove(data + kept, data + at, size)
-                    kept += size
-                at += size
-                self._left -= size
-                if self._left:
-                    break
-                self._state = AT_DATA_END
-            elif self._state == AT_DATA_END:
-                if have > at and data[at] != b'\r' or have > at + 1 and data[at + 1] != b'\n':
-                    raise refusal("chunk-end")
-                if have - at < 2:
-                    break
-                at += 2
-                self._state = AT_SIZE
-            else:
-                size = self._block(data + at, have - at, 1, "trailer-size")
-                if size == 0:
-                    break
-                if size > 2 and moves:
-                    facts.has_length = facts.chunked = facts.close = facts.coded = False
-                    self._trailers = read_fields(data + at, size, self._lines, &facts, True)
-                elif size > 2:
-                    facts.has_length = facts.chunked = facts.close = facts.coded = False
-                    read_fields(data + at, size, self._lines, &facts, True)
-                at += size
-                self._state = AT_END
+        try:
+            while self._state != AT_END:
+                if self._state == AT_SIZE:
+                    size = self._chunk_line(data + at, have - at)
+                    if size == 0:
+                        break
+                    at += size
+                    self._scanned = 0
+                    if self._left == 0:
+                        self._state = AT_TRAILERS
+                        continue
+                    self._count(self._left)
+                    self._state = AT_DATA
+                    if moves and kept == 0:     # the first chunk stays where it lies
+                        slab.start += at
+                        data += at
+                        have -= at
+                        at = 0
+                elif self._state == AT_DATA:
+                    size = min(self._left, have - at)
+                    if size == 0:
+                        break
+                    if moves:
+                        if at != kept:
+                            memmove(data + kept, data + at, size)
+                        kept += size
+                    at += size
+                    self._left -= size
+                    if self._left:
+                        break
+                    self._state = AT_DATA_END
+                elif self._state == AT_DATA_END:
+                    if have > at and data[at] != b'\r' or have > at + 1 and data[at + 1] != b'\n':
+                        raise refusal("chunk-end")
+                    if have - at < 2:
+                        break
+                    at += 2
+                    self._state = AT_SIZE
+                else:
+                    size = self._block(data + at, have - at, 1, "trailer-size")
+                    if size == 0:
+                        break
+                    if size > 2 and moves:
+                        facts.has_length = facts.chunked = facts.close = facts.coded = False
+                        self._trailers = read_fields(data + at, size, self._lines, &facts, True)
+                    elif size > 2:
+                        facts.has_length = facts.chunked = facts.close = facts.coded = False
+                        read_fields(data + at, size, self._lines, &facts, True)
+                    at += size
+                    self._state = AT_END
+        except ProtocolError as error:
+            if not self.streams or (kept if moves else at) == 0:
+                raise
+            # What came before it is not lost over it.
+            self._refused = error
         if not moves:
             if at:
                 self._feed_h11(slab, at)
