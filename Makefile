@@ -19,7 +19,7 @@ PIP := $(PY) -m pip --quiet --quiet --disable-pip-version-check --no-input
 STAMPS := $(VENV)/.stamps
 
 SOURCES := $(wildcard src/ostiary/*.pyx src/ostiary/*.pxd src/ostiary/*/*.pyx src/ostiary/*/*.pxd)
-COMPILED := ostiary._wire ostiary._io
+COMPILED := ostiary._pool ostiary._wire ostiary._io
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 

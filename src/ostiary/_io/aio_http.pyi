@@ -125,7 +125,7 @@ class AsyncResponseStream:
 
 @final
 class AsyncEventStream(Generic[T]):
-    """The events of one response, as they come: an async iterator, and a context manager that closes.
+    """The events of one response, as they come: an async iterator, and a context manager.
 
     Each wait for the next event is bounded by the idle timeout, which comments do not feed.
     A response that ends before the terminator its decoder was given raises

@@ -15,7 +15,7 @@ from libc.math cimport INFINITY
 from libc.string cimport memcpy
 
 from .._pool cimport Roster, Ticket
-from .._wire.http1 cimport HEAD, NEED, PIECE, WHOLE, Response, ResponseReader
+from .._wire.http1 cimport HEAD, NEED, PIECE, Response, ResponseReader
 from .._wire.outbox cimport Outbox
 from .._wire.request cimport RequestHead
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
@@ -466,7 +466,6 @@ cdef class AsyncHttpPool:
         self._timer = None
 
     def __del__(self):
-        cdef AsyncHttpConnection connection
         if self._loop is None or not self._connections:
             return
         connections = list(self._connections)
@@ -492,7 +491,8 @@ cdef class AsyncHttpPool:
         return self._roster.waiting + len(self._bound)
 
     async def fetch(
-        self, RequestHead head not None, bytes target not None, bytes body, extra, double deadline, /
+        self, RequestHead head not None, bytes target not None, bytes body, extra,
+        double deadline, /
     ):
         cdef _Exchange exchange = self.begin(head, target, body, extra, False, deadline)
         try:
@@ -502,7 +502,8 @@ cdef class AsyncHttpPool:
             raise
 
     async def open(
-        self, RequestHead head not None, bytes target not None, bytes body, extra, double deadline, /
+        self, RequestHead head not None, bytes target not None, bytes body, extra,
+        double deadline, /
     ):
         cdef _Exchange exchange = self.begin(head, target, body, extra, True, deadline)
         try:

@@ -217,7 +217,8 @@ cdef class HttpPool:
         return self._pool.counts[2]
 
     def fetch(
-        self, RequestHead head not None, bytes target not None, bytes body, extra, double deadline, /
+        self, RequestHead head not None, bytes target not None, bytes body, extra,
+        double deadline, /
     ):
         cdef HttpConnection connection = <HttpConnection>self._pool.take(deadline)
         try:
@@ -226,7 +227,8 @@ cdef class HttpPool:
             self._pool.give(connection)
 
     def open(
-        self, RequestHead head not None, bytes target not None, bytes body, extra, double deadline, /
+        self, RequestHead head not None, bytes target not None, bytes body, extra,
+        double deadline, /
     ):
         cdef:
             HttpConnection connection = <HttpConnection>self._pool.take(deadline)
@@ -468,7 +470,7 @@ cdef class EventStream:
     cdef int _fill(self) except -1:
         """Read on until an event is ready or there are no more."""
         cdef:
-            double until, given = min(self._deadline, now() + self._idle_timeout)
+            double given = min(self._deadline, now() + self._idle_timeout)
             int outcome
         self._ready.clear()
         self._at = 0

@@ -31,7 +31,6 @@ cdef class Response:
         readonly Headers trailers
         readonly tuple informational    # the 1xx Responses that came before
 
-
     cdef int undo_coding(self, Py_ssize_t limit) except -1
 
 

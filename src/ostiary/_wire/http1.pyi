@@ -24,7 +24,6 @@ class Response:
 
     @overload
     def json(self, type: type[T]) -> T: ...
-
     @property
     def status(self) -> int: ...
     @property
