@@ -24,6 +24,7 @@ cdef class ChannelPool:
     cdef Stream take(self, double deadline)
     cdef Stream idle(self)
     cdef int give(self, Stream channel) except -1
+    cdef bint _is_old(self, Stream channel) noexcept
     cdef Stream _wait(self, double deadline)
     cdef int _drop(self, Stream channel) except -1
     cdef int _vacate(self) except -1

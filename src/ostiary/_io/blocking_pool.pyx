@@ -49,7 +49,7 @@ cdef class ChannelPool:
         cdef Stream channel
         while True:
             channel = <Stream>self._roster.take()
-            if channel is None or not channel.stale():
+            if channel is None or not (channel.stale() or self._is_old(channel)):
                 return channel
             self._drop(channel)
 
@@ -70,9 +70,13 @@ cdef class ChannelPool:
         cdef Stream channel
         while True:
             channel = <Stream>self._roster.take()
-            if channel is None or not channel.is_stale(0):
+            if channel is None or not (channel.is_stale(0) or self._is_old(channel)):
                 return channel
             self._drop(channel)
+
+    cdef bint _is_old(self, Stream channel) noexcept:
+        # There is no sweeper here: in a client that rested, all have grown old unseen.
+        return now() - channel._used_at >= self._roster.expiry
 
     cdef Stream _wait(self, double deadline):
         cdef:
