@@ -146,28 +146,27 @@ class Governance:
         on file.
         """
         began = time.perf_counter()
-        late = False
         output = ""
-        trace.outcome = "failed"
+        outcome = "failed"
         self.traces.begin(trace)
         try:
             async with asyncio.timeout(command.timeout_ms / 1000):
                 if trace.decision == THROTTLE:
                     await self._wait_for_slot(command)
                 output = await self._work(command.text, sink)
-            trace.outcome = "completed"
+            outcome = "completed"
         except TimeoutError:
-            trace.outcome = "timeout"
-            late = True
+            outcome = "timeout"
         except asyncio.CancelledError:
-            trace.outcome = "cancelled"
+            outcome = "cancelled"
             raise
         finally:
+            trace.outcome = outcome
             trace.latency_ms = _ms_since(began)
-            self._endings.append(trace.outcome == "completed")
+            self._endings.append(outcome == "completed")
             self.traces.finish(trace)
         await self._on_record()
-        if late:
+        if outcome == "timeout":
             raise HttpRefusal(
                 504,
                 "TIMEOUT",

@@ -21,6 +21,7 @@ __all__ = ["Admission"]
 
 _LOOPBACK: Final = re.compile(rb"(?:localhost|127\.0\.0\.1|\[::1\])(?::[0-9]{1,5})?", re.I)
 _JSON: Final = b"application/json"
+_HEAD_BYTES: Final = 64 * 1024  # h11's own limit is for a head that comes in pieces
 # Twice would mean two answers to one question.
 _ONCE: Final = frozenset({b"host", b"origin", b"authorization", b"content-type"})
 _OF_A_PAGE_ELSEWHERE: Final = frozenset({b"cross-site", b"same-site"})
@@ -70,12 +71,26 @@ class Admission:
     ) -> None:
         """Raise the refusal of a request by its head alone; `local` is a Unix socket."""
         found: dict[bytes, bytes] = {}
+        size = len(path)
         for name, value in headers:
+            size += len(name) + len(value)
             if name in _ONCE and name in found:
                 raise HttpRefusal(
                     400, "BAD_REQUEST", f"the request has two {name.decode()} headers; send one"
                 )
             found[name] = value
+        if size > _HEAD_BYTES:
+            raise HttpRefusal(
+                431, "HEAD_TOO_LARGE", f"the request's head is longer than {_HEAD_BYTES} bytes"
+            )
+        if b"transfer-encoding" in found and b"content-length" in found:
+            # Two lengths are how one request hides in another: nothing after this one is read.
+            raise HttpRefusal(
+                400,
+                "BAD_REQUEST",
+                "the request has two lengths; send Content-Length or Transfer-Encoding",
+                headers=((b"connection", b"close"),),
+            )
         if not path.startswith(b"/"):
             raise HttpRefusal(400, "BAD_REQUEST", "the request's target is not a path; send one")
         self._check_host(found.get(b"host"), local=local)

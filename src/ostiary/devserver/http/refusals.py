@@ -25,6 +25,7 @@ _WORDS: Final[Mapping[int, str]] = {
     421: "misdirected",
     422: "invalid",
     429: "too many requests",
+    431: "too large",
     500: "internal",
     503: "unavailable",
     504: "timeout",
