@@ -55,6 +55,7 @@ cdef class AsyncHttpConnection:
         Slab _slab              # borrowed while a response is incomplete
         _Exchange _exchange     # None while idle
         double deadline
+        double _idle_since
         bint _sent
         bint _doomed
         bint _writing           # the loop watches for room to write

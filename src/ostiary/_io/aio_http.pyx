@@ -536,7 +536,10 @@ cdef class AsyncHttpPool:
         exchange.idle_timeout = INFINITY
         while True:
             connection = <AsyncHttpConnection>self._roster.take()
-            if connection is None or not connection.is_stale():
+            if connection is None:
+                break
+            # The sweeper may be late: a loop that was busy, or stopped, let all grow old.
+            if not connection.is_stale() and now() - connection._idle_since < self._roster.expiry:
                 break
             connection.shut()
         if connection is not None:
@@ -594,7 +597,7 @@ cdef class AsyncHttpPool:
             else:
                 self._place(connection, exchange)
             return 0
-        at = now()
+        at = connection._idle_since = now()
         extra = <AsyncHttpConnection>self._roster.keep(connection, at)
         if extra is not None:
             extra.shut()
