@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import time
 from collections.abc import Callable
@@ -418,6 +419,22 @@ def test_credentials_that_cannot_be_had(pools: Pools, peers: Peers, colour: str)
         pools(peer, credentials=broken).request("GET", "/")
     with pytest.raises(Locked):
         pools(peer, credentials=locked).request("GET", "/")
+    assert peer.asked == []
+
+
+def test_credentials_that_never_come(pools: Pools, peers: Peers, colour: str) -> None:
+    if colour == "sync":
+        pytest.skip("nothing else runs while a function does")
+
+    async def never() -> dict[str, str]:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    peer = peers()
+    pool = pools(peer, credentials=never)
+    with pytest.raises(DeadlineError) as caught:
+        pool.request("POST", "/", timeout=0.05)
+    assert not caught.value.sent
     assert peer.asked == []
 
 

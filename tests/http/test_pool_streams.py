@@ -13,6 +13,7 @@ import msgspec
 import pytest
 
 from ostiary._route import Route
+from ostiary._wire.sse import EventDecoder
 from ostiary.config import Limits
 from ostiary.errors import (
     APIError,
@@ -330,6 +331,15 @@ def test_events_as_structs(pools: Pools, peers: Peers) -> None:
 def test_events_of_a_route_without_a_type_are_text(pools: Pools, peers: Peers) -> None:
     with pools(peers(script(events("data: x\n\n")))).call_events(PLAIN) as stream:
         assert [one.data for one in stream] == ["x"]
+
+
+def test_a_decoder_of_ones_own(pools: Pools, peers: Peers) -> None:
+    decoder = EventDecoder(decode=lambda data: len(bytes(data)))
+    with pools(peers(script(events("data: abc\n\n", "data: cut")))).call_events(
+        TOKENS, "x", decoder=decoder
+    ) as stream:
+        assert [one.data for one in stream] == [3]
+    assert [one.data for one in decoder.feed(b"\n\n")] == [3]
 
 
 def test_a_stream_without_its_end_mark(pools: Pools, peers: Peers) -> None:

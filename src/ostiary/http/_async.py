@@ -14,8 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .._io import aio_http
-from .._io.aio import async_sleep
+from .._io import aio, aio_http
 from .._io.aio_http import AsyncEventStream, AsyncHttpPool
 from .._io.sockets import deadline_after, seconds_left
 from .._retry import RetryBudget, RetryPolicy
@@ -316,18 +315,16 @@ class AsyncPool:
         the last response is returned whatever its status.
         """
         try:
-            return await self._ask(
+            return await self._exchange(
                 self._leaf.fetch,
-                method,
-                path,
-                query,
-                json,
-                body,
-                ANYTHING,
+                *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
                 self._deadline(timeout),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _OR_UNCHANGED,
                 check,
+                None,
             )
         except OstiaryError as error:
             # A traceback records the locals of the frames that raise.
@@ -358,18 +355,16 @@ class AsyncPool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = await self._ask(
+            opened = await self._exchange(
                 self._leaf.open,
-                method,
-                path,
-                query,
-                json,
-                body,
-                ANYTHING,
+                *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
                 min(self._deadline(timeout), until),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _OR_UNCHANGED,
                 check,
+                None,
             )
             return AsyncResponseStream(
                 opened,
@@ -448,18 +443,16 @@ class AsyncPool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = await self._ask(
+            opened = await self._exchange(
                 self._leaf.open,
-                method,
-                path,
-                query,
-                json,
-                body,
-                EVENTS,
+                *self._prepared(method, path, query, json, body, EVENTS),
                 given.lines(headers, idempotency_key, last_event_id),
                 min(self._deadline(timeout), until),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _SUCCESS,
                 True,
+                None,
             )
             if not is_events(opened.headers):
                 opened.close()
@@ -570,6 +563,8 @@ class AsyncPool:
             )
             if decoder is not None:
                 return opened.events(decoder, self._idle(idle_timeout), until)
+            if decoder is not None:
+                return opened.events(decoder, idle, until)
             return self._events_of(opened, route.decode, terminator, idle, until)
         except OstiaryError as error:
             del ids, query, body, headers, idempotency_key
@@ -601,38 +596,29 @@ class AsyncPool:
 
     # --- one call, any number of attempts
 
-    async def _ask(
+    def _prepared(
         self,
-        send: AsyncSend[R],
         method: str,
         path: str | bytes,
         query: Query | None,
         json: object,
         body: bytes | None,
         accept: str,
-        lines: HeaderLines | None,
-        deadline: float,
-        fine: frozenset[int],
-        check: bool,
-    ) -> R:
-        if not isinstance(method, str):
-            raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
-        method = method.upper()
-        kind = (accept, json is not UNSET)
-        return await self._exchange(
-            send,
-            self._heads.head(method, *kind),
-            kind,
-            given.target(self._settings.base.prefix, path, query),
-            given.body(json, body, method, path),
-            lines,
-            deadline,
-            method in REPEATABLE,
-            given.shown(path),
-            fine,
-            check,
-            None,
-        )
+    ) -> tuple[RequestHead, tuple[str, bool], bytes, bytes | None]:
+        """Return head, kind, target and body of a request."""
+        try:
+            if not isinstance(method, str):
+                raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
+            kind = (accept, json is not UNSET)
+            return (
+                self._heads.head(method.upper(), *kind),
+                kind,
+                given.target(self._settings.base.prefix, path, query),
+                given.body(json, body),
+            )
+        finally:
+            # A traceback records the locals of the frames that raise.
+            del path, query, json, body
 
     async def _exchange(
         self,
@@ -656,7 +642,11 @@ class AsyncPool:
         """
         attempt = 0
         while True:
-            extra = lines if self._credentials is None else await self._with_credentials(lines)
+            extra = (
+                lines
+                if self._credentials is None
+                else await self._with_credentials(lines, deadline)
+            )
             if extra is not None:
                 head = self._heads.head(head.method, *kind, extra)
             if self._on_request is not None:
@@ -715,15 +705,15 @@ class AsyncPool:
                 )
             del failure
             attempt += 1
-            await async_sleep(delay)
+            await aio.async_sleep(delay)
 
-    async def _with_credentials(self, lines: HeaderLines | None) -> HeaderLines:
+    async def _with_credentials(self, lines: HeaderLines | None, deadline: float) -> HeaderLines:
         assert self._credentials is not None
         found: Any = self._credentials()
         try:
             # unasync: skip
             if hasattr(found, "__await__"):
-                found = await found
+                found = await aio.within(found, deadline)
             # unasync: end
             shown = HeaderLines() if lines is None else lines.copied()
             shown.add(found)

@@ -32,21 +32,27 @@ _LONGEST_SHOWN: Final = 200
 
 def target(prefix: str, path: str | bytes, query: Query | None) -> bytes:
     """Return the request target; what it holds is checked once more where it is sent."""
-    if isinstance(path, str):
-        if not path.isascii():
-            raise InvalidArgumentError("a path is ASCII: percent-encode whatever else it holds")
-        path = path.encode("ascii")
-    if not isinstance(path, bytes) or not path.startswith(b"/"):
+    problem = None
+    text = b""
+    if isinstance(path, bytes):
+        text = path
+    elif isinstance(path, str) and path.isascii():
+        text = path.encode("ascii")
+    elif isinstance(path, str):
+        problem = "a path is ASCII: percent-encode whatever else it holds"
+    if problem is None and not text.startswith(b"/"):
         # An absolute URL among them: credentials stay with the origin they were given for.
-        raise InvalidArgumentError(
-            "a path is text that begins with '/'; the base URL says where it is sent"
-        )
-    if _CLIMBS.search(path.partition(b"?")[0]):
-        raise InvalidArgumentError("a path has no segment '.' or '..'")
+        problem = "a path is text that begins with '/'; the base URL says where it is sent"
+    elif _CLIMBS.search(text.partition(b"?")[0]):
+        problem = "a path has no segment '.' or '..'"
+    del path  # a traceback records the locals of the frames that raise
+    if problem is not None:
+        del text, query
+        raise InvalidArgumentError(problem)
     if query:
         added = _ROOT.build(query=query)[1:]
-        path += b"&" + added[1:] if added and b"?" in path else added
-    return prefix.encode("ascii") + path if prefix else path
+        text += b"&" + added[1:] if added and b"?" in text else added
+    return prefix.encode("ascii") + text if prefix else text
 
 
 def shown(path: str | bytes) -> str:
@@ -55,19 +61,24 @@ def shown(path: str | bytes) -> str:
     return text.partition("?")[0][:_LONGEST_SHOWN]
 
 
-def body(json: object, given: bytes | None, method: str, path: str | bytes) -> bytes | None:
+def body(json: object, given: bytes | None) -> bytes | None:
     """Return the body to send, or None for none."""
-    if json is not msgspec.UNSET:
-        if given is not None:
-            raise InvalidArgumentError("give json or body, not both")
-        return encode_json(json, f"the body of {method} {shown(path)}")
-    if given is None or type(given) is bytes:
+    if json is msgspec.UNSET and (given is None or type(given) is bytes):
         return given
-    if isinstance(given, (bytes, bytearray, memoryview)):
+    problem = None
+    if json is not msgspec.UNSET:
+        if given is None:
+            try:
+                return encode_json(json, "the request's body")
+            finally:
+                del json
+        problem = "give json or body, not both"
+    elif isinstance(given, (bytes, bytearray, memoryview)):
         return bytes(given)
-    raise InvalidArgumentError(
-        f"a body is bytes, not {type(given).__name__}; give json=... or encode it"
-    )
+    else:
+        problem = f"a body is bytes, not {type(given).__name__}; give json=... or encode it"
+    del json, given  # a traceback records the locals of the frames that raise
+    raise InvalidArgumentError(problem)
 
 
 def lines(
@@ -77,16 +88,19 @@ def lines(
 ) -> HeaderLines | None:
     """Return the headers of one request, or None when it has none of its own."""
     found = HeaderLines()
-    if headers is not None:
-        found.add(headers)
-    if idempotency_key is True:
-        found.one(KEY_HEADER, new_idempotency_key())
-    elif idempotency_key is not None and idempotency_key is not False:
-        if not isinstance(idempotency_key, str) or not idempotency_key:
-            raise InvalidArgumentError("idempotency_key is text that is not empty, or True")
-        found.one(KEY_HEADER, idempotency_key)
-    if last_event_id:
-        found.one("Last-Event-ID", last_event_id)
+    try:
+        if headers is not None:
+            found.add(headers)
+        if idempotency_key is True:
+            found.one(KEY_HEADER, new_idempotency_key())
+        elif idempotency_key is not None and idempotency_key is not False:
+            if not isinstance(idempotency_key, str) or not idempotency_key:
+                raise InvalidArgumentError("idempotency_key is text that is not empty, or True")
+            found.one(KEY_HEADER, idempotency_key)
+        if last_event_id:
+            found.one("Last-Event-ID", last_event_id)
+    finally:
+        del headers, idempotency_key  # a traceback records the locals of the frames that raise
     return found or None
 
 

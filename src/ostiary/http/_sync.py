@@ -16,8 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .._io import blocking_http
-from .._io.blocking import sleep
+from .._io import blocking, blocking_http
 from .._io.blocking_http import EventStream, HttpPool
 from .._io.sockets import deadline_after, seconds_left
 from .._retry import RetryBudget, RetryPolicy
@@ -318,18 +317,16 @@ class Pool:
         the last response is returned whatever its status.
         """
         try:
-            return self._ask(
+            return self._exchange(
                 self._leaf.fetch,
-                method,
-                path,
-                query,
-                json,
-                body,
-                ANYTHING,
+                *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
                 self._deadline(timeout),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _OR_UNCHANGED,
                 check,
+                None,
             )
         except OstiaryError as error:
             # A traceback records the locals of the frames that raise.
@@ -360,18 +357,16 @@ class Pool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = self._ask(
+            opened = self._exchange(
                 self._leaf.open,
-                method,
-                path,
-                query,
-                json,
-                body,
-                ANYTHING,
+                *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
                 min(self._deadline(timeout), until),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _OR_UNCHANGED,
                 check,
+                None,
             )
             return ResponseStream(
                 opened,
@@ -450,18 +445,16 @@ class Pool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = self._ask(
+            opened = self._exchange(
                 self._leaf.open,
-                method,
-                path,
-                query,
-                json,
-                body,
-                EVENTS,
+                *self._prepared(method, path, query, json, body, EVENTS),
                 given.lines(headers, idempotency_key, last_event_id),
                 min(self._deadline(timeout), until),
+                method.upper() in REPEATABLE,
+                given.shown(path),
                 _SUCCESS,
                 True,
+                None,
             )
             if not is_events(opened.headers):
                 opened.close()
@@ -572,6 +565,8 @@ class Pool:
             )
             if decoder is not None:
                 return opened.events(decoder, self._idle(idle_timeout), until)
+            if decoder is not None:
+                return opened.events(decoder, idle, until)
             return self._events_of(opened, route.decode, terminator, idle, until)
         except OstiaryError as error:
             del ids, query, body, headers, idempotency_key
@@ -603,38 +598,29 @@ class Pool:
 
     # --- one call, any number of attempts
 
-    def _ask(
+    def _prepared(
         self,
-        send: Send[R],
         method: str,
         path: str | bytes,
         query: Query | None,
         json: object,
         body: bytes | None,
         accept: str,
-        lines: HeaderLines | None,
-        deadline: float,
-        fine: frozenset[int],
-        check: bool,
-    ) -> R:
-        if not isinstance(method, str):
-            raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
-        method = method.upper()
-        kind = (accept, json is not UNSET)
-        return self._exchange(
-            send,
-            self._heads.head(method, *kind),
-            kind,
-            given.target(self._settings.base.prefix, path, query),
-            given.body(json, body, method, path),
-            lines,
-            deadline,
-            method in REPEATABLE,
-            given.shown(path),
-            fine,
-            check,
-            None,
-        )
+    ) -> tuple[RequestHead, tuple[str, bool], bytes, bytes | None]:
+        """Return head, kind, target and body of a request."""
+        try:
+            if not isinstance(method, str):
+                raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
+            kind = (accept, json is not UNSET)
+            return (
+                self._heads.head(method.upper(), *kind),
+                kind,
+                given.target(self._settings.base.prefix, path, query),
+                given.body(json, body),
+            )
+        finally:
+            # A traceback records the locals of the frames that raise.
+            del path, query, json, body
 
     def _exchange(
         self,
@@ -658,7 +644,7 @@ class Pool:
         """
         attempt = 0
         while True:
-            extra = lines if self._credentials is None else self._with_credentials(lines)
+            extra = lines if self._credentials is None else self._with_credentials(lines, deadline)
             if extra is not None:
                 head = self._heads.head(head.method, *kind, extra)
             if self._on_request is not None:
@@ -717,9 +703,9 @@ class Pool:
                 )
             del failure
             attempt += 1
-            sleep(delay)
+            blocking.sleep(delay)
 
-    def _with_credentials(self, lines: HeaderLines | None) -> HeaderLines:
+    def _with_credentials(self, lines: HeaderLines | None, deadline: float) -> HeaderLines:
         assert self._credentials is not None
         found: Any = self._credentials()
         try:
