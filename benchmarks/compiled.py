@@ -1,4 +1,4 @@
-"""The floors and the server, compiled from the C beside this file into build/benchmarks.
+"""The floors and the servers, compiled from the C beside this file into build/benchmarks.
 
 A program is named by a hash of its source and of how it was compiled, so a change of either
 compiles it anew and nothing else does.
@@ -10,6 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -17,8 +18,14 @@ FLAGS = ("-std=c11", "-O2", "-Wall", "-Wextra")
 SOURCES = {
     "framed": HERE / "servers" / "framed.c",
     "frames": HERE / "floors" / "frames.c",
+    "lines": HERE / "floors" / "lines.c",
     "pingpong": HERE / "floors" / "pingpong.c",
+    "roundtrip": HERE / "floors" / "roundtrip.c",
 }
+if sys.platform == "linux":
+    # These two stand on epoll.
+    SOURCES["fanout"] = HERE / "floors" / "fanout.c"
+    SOURCES["httpd"] = HERE / "servers" / "httpd.c"
 
 
 class NoCompiler(Exception):
@@ -35,7 +42,7 @@ def compile_one(source: Path, target: Path, *flags: str) -> None:
     cc = compiler()
     if cc is None:
         raise NoCompiler(
-            "no C compiler: the floors and the server of the benchmarks are C; "
+            "no C compiler: the floors and the servers of the benchmarks are C; "
             "install one (cc, gcc or clang), or set CC"
         )
     done = subprocess.run(

@@ -17,7 +17,8 @@ from .rounds import Result, cores
 def machine() -> dict[str, Any]:
     """Return what the figures were measured on and with."""
     versions: dict[str, str] = {}
-    for name in ("ostiary", "msgspec", "sanctum-ai", "uvloop", "httpx"):
+    # The peers' versions stand in their rows.
+    for name in ("ostiary", "msgspec", "h11", "uvloop"):
         try:
             versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
@@ -85,13 +86,19 @@ def columns(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
 
 
 def _floor(results: Mapping[str, Result], result: Result) -> Result | None:
-    """Return the lowest floor of the sub-group that a case belongs to."""
+    """Return the lowest floor of the sub-group that a case belongs to, if it is a time per call.
+
+    What is added to bare Python, shares and memory are no multiples of anything.
+    """
     prefix = result.case.name.rpartition(".")[0]
+    if result.case.unit not in {"us", "ns"}:
+        return None
     floors = [
         other
         for other in results.values()
         if other.case.role == "floor"
         and other.samples
+        and other.case.unit == result.case.unit
         and other.case.name.rpartition(".")[0] == prefix
     ]
     return min(floors, key=lambda other: other.value, default=None)
@@ -115,8 +122,7 @@ def table(results: Mapping[str, Result]) -> str:
                 )
                 continue
             floor = _floor(results, result)
-            # Times over bare Python and memory are sums, not multiples of a floor.
-            ratio = "" if floor is None or group == "P12" else number(result.value / floor.value)
+            ratio = "" if floor is None else number(result.value / floor.value)
             wall = "" if result.wall is None else number(result.wall)
             figure = f"{number(result.value)} {case.unit}"
             rows.append((mark, case.label, figure, f"{result.spread:.0%}", wall, ratio))

@@ -78,7 +78,8 @@ class Result:
 
 
 @contextmanager
-def _server(program: str, socket: str, core: int | None) -> Iterator[None]:
+def _server(program: str, socket: str, core: int | None) -> Iterator[int]:
+    """Yields the loopback port it listens on as well, 0 for none."""
     # On a core of its own it spins: its wake-up time then stays out of the client's figures.
     command = [program, socket, *(["spin"] if core is not None else [])]
     process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -87,9 +88,10 @@ def _server(program: str, socket: str, core: int | None) -> Iterator[None]:
     try:
         if core is not None:
             os.sched_setaffinity(process.pid, {core})
-        if process.stdout.readline() != "ready\n":
+        ready, _, port = process.stdout.readline().strip().partition(" ")
+        if ready != "ready":
             raise CaseFailed(f"the server did not start: {program}")
-        yield
+        yield int(port or 0)
     finally:
         # It ends with its standard input; the rest is for one that does not.
         process.stdin.close()
@@ -112,12 +114,14 @@ def _environment() -> dict[str, str]:
 def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> Sample | str:
     """Run one case once; a string says why it cannot run here."""
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        work = Work(count, "", tools, case.options)
+        work = Work(count, tools=tools, options=case.options)
         if not case.server:
             return _child(case, work, where)
-        socket = str(Path(folder) / "vault.sock")
-        with _server(tools["framed"], socket, where.server):
-            return _child(case, Work(count, socket, tools, case.options), where)
+        if case.server not in tools:
+            return f"{case.server} is not for {sys.platform}"
+        socket = str(Path(folder) / "sock")
+        with _server(tools[case.server], socket, where.server) as port:
+            return _child(case, Work(count, socket, port, tools, case.options), where)
 
 
 def _child(case: Case, work: Work, where: Cores) -> Sample | str:

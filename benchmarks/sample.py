@@ -20,6 +20,8 @@ class Work:
     """How many operations to time; a tenth of that many warm up first."""
     socket: str = ""
     """Where the case's own server listens, if it has one."""
+    port: int = 0
+    """And on which loopback port, if on any."""
     tools: Mapping[str, str] = field(default_factory=dict[str, str])
     """The compiled floors, by name."""
     options: Mapping[str, Any] = field(default_factory=dict[str, Any])

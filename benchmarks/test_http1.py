@@ -16,6 +16,8 @@ from urllib.parse import quote, urlencode
 
 import pytest
 
+from benchmarks.cases.responses import BODY, FIELDS, h11_reader, httptools_reader
+from benchmarks.sample import Unavailable
 from ostiary._wire.coding import decode
 from ostiary._wire.parser import ResponseParser
 from ostiary._wire.request import RequestHead
@@ -23,12 +25,6 @@ from ostiary._wire.target import Target
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
-
-BODY = b'{"id":"abc-123-def","decision":"allow","text":"xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"}'
-FIELDS = (
-    b"HTTP/1.1 200 OK\r\nDate: Mon, 05 May 2031 10:00:00 GMT\r\nServer: some\r\n"
-    b"Content-Type: application/json\r\nConnection: keep-alive\r\n"
-)
 
 
 def sized(body: bytes) -> bytes:
@@ -64,47 +60,11 @@ def ostiary_reader(parser: str) -> Callable[[bytes], bytes | memoryview]:
     return read
 
 
-def httptools_reader() -> Callable[[bytes], bytes]:
-    httptools = pytest.importorskip("httptools")
-
-    class Message:
-        def __init__(self) -> None:
-            self.headers: list[tuple[bytes, bytes]] = []
-            self.parts: list[bytes] = []
-
-        def on_header(self, name: bytes, value: bytes) -> None:
-            self.headers.append((name, value))
-
-        def on_body(self, data: bytes) -> None:
-            self.parts.append(data)
-
-    def read(data: bytes) -> bytes:
-        message = Message()
-        httptools.HttpResponseParser(message).feed_data(data)
-        return b"".join(message.parts)
-
-    return read
-
-
-def h11_reader() -> Callable[[bytes], bytes]:
-    h11 = pytest.importorskip("h11")
-    connection = h11.Connection(h11.CLIENT)
-    request = h11.Request(method="POST", target="/", headers=[("Host", "x")])
-
-    def read(data: bytes) -> bytes:
-        connection.send(request)
-        connection.send(h11.EndOfMessage())
-        connection.receive_data(data)
-        parts: list[bytes] = []
-        while True:
-            event = connection.next_event()
-            if isinstance(event, h11.Data):
-                parts.append(event.data)
-            elif isinstance(event, h11.EndOfMessage):
-                connection.start_next_cycle()
-                return b"".join(parts)
-
-    return read
+def peer_reader(name: str) -> Callable[[bytes], bytes]:
+    try:
+        return httptools_reader() if name == "httptools" else h11_reader()
+    except Unavailable as reason:
+        pytest.skip(str(reason))
 
 
 @pytest.mark.parametrize("peer", ["ostiary", "httptools", "h11", "ostiary by way of h11"])
@@ -113,10 +73,8 @@ def test_read_response(benchmark: BenchmarkFixture, kind: str, peer: str) -> Non
     benchmark.group = f"P11: 100 responses, {kind}"
     data, body = RESPONSES[kind]
     read: Callable[[bytes], Any]
-    if peer == "httptools":
-        read = httptools_reader()
-    elif peer == "h11":
-        read = h11_reader()
+    if peer in {"httptools", "h11"}:
+        read = peer_reader(peer)
     else:
         read = ostiary_reader("strict" if peer == "ostiary" else "h11")
 

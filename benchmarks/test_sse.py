@@ -10,48 +10,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
+from benchmarks.cases.events import CHUNK, DATA, DECODE, EVENTS, Chunk
 from ostiary._wire.sse import EventDecoder
 
 if TYPE_CHECKING:
     from pytest_benchmark.fixture import BenchmarkFixture
 
-EVENTS = 1000
-CHUNK = 4096
-
-
-class Delta(msgspec.Struct, gc=False):
-    content: str | None = None
-
-
-class Choice(msgspec.Struct, gc=False):
-    index: int
-    delta: Delta
-    finish_reason: str | None = None
-
-
-class Chunk(msgspec.Struct, gc=False):
-    id: str
-    created: int
-    model: str
-    choices: list[Choice]
-
-
-DATA = (
-    b'{"id":"chatcmpl-9xQ2vTn4LrB7dKc1PzWm8sYhEoAf","object":"chat.completion.chunk",'
-    b'"created":1931234567,"model":"a-model-of-this-year-2031-05-06",'
-    b'"system_fingerprint":"fp_0a1b2c3d4e","choices":[{"index":0,"delta":{"role":"assistant",'
-    b'"content":" of the doorkeeper"},"logprobs":null,"finish_reason":null}]}'
-)
 FORMS = {
     "lf": b"data: %s\n\n",
     "crlf": b"data: %s\r\n\r\n",
     "named": b"event: token\nid: 41\ndata: %s\n\n",
     "heartbeats": b": heartbeat\n\ndata: %s\n\n",
 }
-DECODE = msgspec.json.Decoder(Chunk).decode
 
 
 def pieces(stream: bytes, size: int = CHUNK) -> list[bytes]:

@@ -9,35 +9,18 @@ from __future__ import annotations
 import asyncio
 import json
 import tempfile
-from collections.abc import Callable, Coroutine
 from time import monotonic
-from typing import Any
 
-from ..sample import Sample, Stopwatch, Unavailable, Work
+from ..sample import Sample, Unavailable, Work
+from . import loops
 from .framed import DEADLINE, PATH, SESSION, TTL, Retrieve, Retrieved, write_key
 
 TASKS = 64
 
 
-def _run(work: Work, main: Callable[[Work], Coroutine[Any, Any, Sample]]) -> Sample:
-    factory: Callable[[], asyncio.AbstractEventLoop] = asyncio.new_event_loop
-    if work.options.get("loop") == "uvloop":
-        try:
-            import uvloop
-        except ImportError as error:
-            raise Unavailable(str(error)) from None
-        factory = uvloop.new_event_loop
-    with asyncio.Runner(loop_factory=factory) as runner:
-        return runner.run(main(work))
-
-
-async def _timed(count: int, task: Callable[[int], Coroutine[Any, Any, None]]) -> None:
-    await asyncio.gather(*(task(count // TASKS + 1) for _ in range(TASKS)))
-
-
 def calls(work: Work) -> Sample:
     """64 tasks on one `AsyncChannel`."""
-    return _run(work, _calls)
+    return loops.run(work, _calls)
 
 
 async def _calls(work: Work) -> Sample:
@@ -55,11 +38,7 @@ async def _calls(work: Work) -> Sample:
         for _ in range(count):
             await line.call(method, Retrieve(SESSION, PATH, TTL), monotonic() + DEADLINE)
 
-    await _timed(work.warm_up, task)
-    watch = Stopwatch()
-    watch.start()
-    await _timed(work.count, task)
-    sample = watch.sample((work.count // TASKS + 1) * TASKS)
+    sample = await loops.timed(TASKS, work, task)
     reply = await line.call(method, Retrieve(SESSION, PATH, TTL), monotonic() + DEADLINE)
     assert isinstance(reply, Retrieved)
     assert reply.path == PATH
@@ -69,7 +48,7 @@ async def _calls(work: Work) -> Sample:
 
 def public(work: Work) -> Sample:
     """64 tasks on one `AsyncVaultClient`, through `use`."""
-    return _run(work, _public)
+    return loops.run(work, _public)
 
 
 async def _public(work: Work) -> Sample:
@@ -87,16 +66,12 @@ async def _public(work: Work) -> Sample:
                 for _ in range(count):
                     await client.use(PATH, "http_header")
 
-            await _timed(work.warm_up, task)
-            watch = Stopwatch()
-            watch.start()
-            await _timed(work.count, task)
-            return watch.sample((work.count // TASKS + 1) * TASKS)
+            return await loops.timed(TASKS, work, task)
 
 
 def streams(work: Work) -> Sample:
     """64 tasks, each with asyncio streams and json of its own."""
-    return _run(work, _streams)
+    return loops.run(work, _streams)
 
 
 async def _streams(work: Work) -> Sample:
@@ -116,11 +91,7 @@ async def _streams(work: Work) -> Sample:
             assert reply["id"] == number, reply
         free.append(line)
 
-    await _timed(work.warm_up, task)
-    watch = Stopwatch()
-    watch.start()
-    await _timed(work.count, task)
-    sample = watch.sample((work.count // TASKS + 1) * TASKS)
+    sample = await loops.timed(TASKS, work, task)
     for _, writer in lines:
         writer.close()
     return sample
