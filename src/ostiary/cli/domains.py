@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import vault
+from . import governance, vault
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -28,4 +28,7 @@ class Domain:
     """Called with the home directory and the socket path."""
 
 
-DOMAINS = (Domain("vault", vault.commands, vault.checks),)
+DOMAINS = (
+    Domain("vault", vault.commands, vault.checks),
+    Domain("governance", governance.commands, governance.checks),
+)

@@ -6,11 +6,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Self, cast, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
 
-from .._wire.sse import Event, EventDecoder
+from .._wire.sse import EventDecoder
 from ..config import Limits
 from ..errors import InvalidArgumentError, OstiaryError, adopt
 from ..http._sync import Pool
@@ -431,12 +431,27 @@ class RunStream:
 
     def __next__(self) -> StreamEvent:
         """Return the next event."""
+        event: StreamEvent | object
         if self._over:
             self._finish()
             raise StopIteration
         try:
-            event = self._next()
-            if self._grammar is not None and event is not None:
+            # In one piece: a coroutine more would cost a third of what an event costs.
+            while True:
+                if self._ready:
+                    event = self._ready.popleft()
+                    break
+                source = self._source or self._open()
+                try:
+                    found = source.__next__()
+                except StopIteration:
+                    self._flush()
+                    continue
+                event = found.data
+                if isinstance(event, StreamEvent):
+                    break
+                self._ready.extend(unfold(found))
+            if self._grammar is not None:
                 self._grammar.check(event)
         except BaseException as error:
             # Cancelled and interrupted ones too: a stream that was half read is never resumed.
@@ -444,34 +459,12 @@ class RunStream:
             if isinstance(error, OstiaryError):
                 raise adopt(error, FAMILY) from error.__cause__
             raise
-        if event is None:
+        if not isinstance(event, StreamEvent):  # END
             self.close()
             raise StopIteration
         if event.type == "done":
             self._over = True
         return event
-
-    def _next(self) -> StreamEvent | None:
-        ready = self._ready
-        while not ready:
-            source = self._source
-            if source is None:
-                source = self._open()
-            try:
-                found = source.__next__()
-            except StopIteration:
-                self._flush()
-                break
-            payload = found.data
-            if isinstance(payload, StreamEvent):
-                return payload
-            ready.extend(unfold(payload, found.event))
-        event = ready.popleft()
-        if event is not END:
-            return cast("StreamEvent", event)
-        if self._grammar is not None:
-            self._grammar.end()
-        return None
 
     def _open(self) -> EventStream[Payload]:
         limits = self._pool.settings.limits
@@ -489,18 +482,11 @@ class RunStream:
         """Take what stands before the response's end without an empty line behind it."""
         assert self._decoder is not None
         for found in self._decoder.feed(b"\n\n"):
-            self._keep(found)
+            self._ready.extend(unfold(found))
         if not self._ready:
             if self._grammar is not None:
-                self._grammar.end()
+                self._grammar.check(END)
             raise cut_short()
-
-    def _keep(self, found: Event[Payload]) -> None:
-        payload = found.data
-        if isinstance(payload, StreamEvent):
-            self._ready.append(payload)
-        else:
-            self._ready.extend(unfold(payload, found.event))
 
     def collect(self) -> RunResponse:
         """Read to the end and return the result, as `run` would have; see `collect_stream`."""

@@ -51,9 +51,6 @@ class Finding(NamedTuple):
     line: int
     problem: str
 
-    def __str__(self) -> str:
-        return f"{self.path}:{self.line}: {self.problem}"
-
 
 def scan(path: Path) -> list[Finding]:
     """Return what one file leaks; source that is not Python is a finding too."""
@@ -86,7 +83,9 @@ def _names(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((word, line) for word in node.name.split("."))
             if node.asname:
                 yield node.asname, line
-        elif isinstance(node, ast.keyword) and node.arg:
+        elif isinstance(node, ast.ImportFrom):
+            yield from ((word, line) for word in (node.module or "").split("."))
+        elif isinstance(node, (ast.arg, ast.keyword)) and node.arg:
             yield node.arg, line
         for annotation in _annotations(node):
             for inner in ast.walk(annotation):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard, cast, overload
 
 import msgspec
 
+from .._wire.sse import Event
 from .errors import HestiaAPIError, HestiaConnectionLostError, HestiaProtocolError, error_event
 from .models import RunResponse, read
 
@@ -126,12 +127,14 @@ def read_payload(data: bytes) -> Payload:
         return data
 
 
-def unfold(data: bytes, name: str) -> list[StreamEvent | object]:
-    """Read the data that `read_payload` left: any number of events, and `END`.
+def unfold(event: Event[Payload]) -> list[StreamEvent | object]:
+    """Return what one event of the standard holds: any number of ours, and perhaps `END`.
 
-    `name` is what the `event:` line said, for objects that do not name their type.
+    The `event:` line names those that do not name themselves.
     """
-    data = data.strip()
+    if isinstance(event.data, StreamEvent):
+        return [event.data]
+    data, name = event.data.strip(), event.event
     if not data:
         return []
     if data == _DONE:
@@ -221,8 +224,11 @@ class Grammar:
         self._state = "nothing"
         self._trace_id = ""
 
-    def check(self, event: StreamEvent) -> None:
-        """Take the next event; `HestiaProtocolError` when it may not stand there."""
+    def check(self, event: StreamEvent | object) -> None:
+        """Take the next event, or `END`; `HestiaProtocolError` when it may not stand there."""
+        if not isinstance(event, StreamEvent):
+            self._end()
+            return
         kind, state = event.type, self._state
         if state == "nothing":
             allowed = kind == "start"
@@ -249,8 +255,7 @@ class Grammar:
         else:
             self._state = "body"
 
-    def end(self) -> None:
-        """Take the end of the stream."""
+    def _end(self) -> None:
         if self._state != "done":
             raise HestiaProtocolError(
                 f"the stream may not end behind {_SPOKEN[self._state]} (strict)", sent=True

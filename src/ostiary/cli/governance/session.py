@@ -1,0 +1,290 @@
+"""What the governance commands share: options, the client, how an answer and an error look.
+
+Options stand before or behind the command; behind wins. Text and JSON are byte for byte what
+the guide's program prints. Neighbour: `cli.screen`, whose words the vault's commands use.
+"""
+
+from __future__ import annotations
+
+import inspect
+import json
+import sys
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, cast
+
+import typer
+
+from ...errors import (
+    AuthenticationError,
+    ConnectError,
+    ConnectionLostError,
+    DeadlineError,
+    GatewayTimeoutError,
+    InvalidArgumentError,
+    NotFoundError,
+    OstiaryError,
+    PermissionDeniedError,
+    ProtocolError,
+    RateLimitError,
+    ServerError,
+    UnprocessableError,
+)
+from ...secret import Secret
+from ..screen import EXIT_FAILED, EXIT_UNREACHABLE, plain
+
+if TYPE_CHECKING:
+    from ...governance import GovernanceClient
+
+__all__ = ["Session", "add", "take_options"]
+
+P = ParamSpec("P")
+
+_PANEL: Final = "Server and output"
+_MARK: Final = "\N{CROSS MARK}"
+
+# With --exit-codes; the first that fits. Without, whatever failed is EXIT_FAILED.
+_CODES: Final[tuple[tuple[type[OstiaryError], int], ...]] = (
+    (PermissionDeniedError, 4),
+    (NotFoundError, 5),
+    (UnprocessableError, 6),
+    (AuthenticationError, 7),
+    (DeadlineError, 8),
+    (GatewayTimeoutError, 8),
+    (RateLimitError, 9),
+    (ServerError, 10),
+    (ProtocolError, 10),
+    (ConnectError, EXIT_UNREACHABLE),
+    (ConnectionLostError, EXIT_UNREACHABLE),
+)
+
+_SHARED: Final[Mapping[str, Any]] = {
+    "base_url": Annotated[
+        str | None,
+        typer.Option(
+            "--base-url",
+            "-u",
+            metavar="URL",
+            help="The server: http://host:port, or unix:///path of its socket. Default: "
+            "$OSTIARY_GOVERNANCE_URL, else http://localhost:8000.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "api_key_file": Annotated[
+        str | None,
+        typer.Option(
+            "--api-key-file",
+            metavar="FILE",
+            help="Read the API key from a file; - is stdin. Default: "
+            "$OSTIARY_GOVERNANCE_API_KEY, else the file $OSTIARY_GOVERNANCE_API_KEY_FILE.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "api_key": Annotated[
+        str | None,
+        typer.Option(
+            "--api-key",
+            "-k",
+            metavar="KEY",
+            help="The API key itself. Every user of this machine can see it while the command "
+            "runs: prefer `--api-key-file` or the environment.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "json": Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            "-j",
+            help="Print JSON on stdout, errors too.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "timeout": Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            metavar="SECONDS",
+            help="How long to wait for the answer, retries included; of a stream, for its "
+            "beginning. Default: 30.",
+            show_default=False,
+            rich_help_panel=_PANEL,
+        ),
+    ],
+    "exit_codes": Annotated[
+        bool,
+        typer.Option(
+            "--exit-codes",
+            help="Let the exit code tell what failed.",
+            rich_help_panel=_PANEL,
+        ),
+    ],
+}
+
+
+def _show_version(shown: bool) -> None:
+    if shown:
+        from ... import __version__
+
+        print(f"ostiary {__version__}")
+        raise typer.Exit
+
+
+_VERSION: Final = Annotated[
+    bool,
+    typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+]
+
+
+class Session:
+    """One command's client, and where its answer goes."""
+
+    def __init__(self, client: GovernanceClient, *, json: bool) -> None:
+        self.client = client
+        self.json = json
+
+    def answer(self, members: Mapping[str, Any]) -> None:
+        """Print names and values: a line each, or one JSON object."""
+        if self.json:
+            print_json(members)
+        else:
+            for name, value in members.items():
+                line(f"{name}: {value}")
+
+    def note(self, text: str) -> None:
+        """Print a message for people on stderr."""
+        print(plain(text), file=sys.stderr)
+
+
+def line(text: str, *, end: str = "\n") -> None:
+    """Write text to stdout; on a terminal, without what a terminal would act on."""
+    if sys.stdout.isatty() and not text.isprintable():
+        text = "".join(c if c in "\n\t" else plain(c) for c in text)
+    sys.stdout.write(text + end)
+    sys.stdout.flush()
+
+
+def print_json(content: object, *, indent: int | None = 2) -> None:
+    """Write a JSON document to stdout, in ASCII."""
+    sys.stdout.write(json.dumps(content, indent=indent, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def add(group: typer.Typer, name: str, work: Callable[Concatenate[Session, P], None]) -> None:
+    """Add `work` to a group as a command that takes the shared options besides its own.
+
+    Its first parameter is the session they describe; its docstring is the command's help.
+    """
+    own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
+
+    def command(ctx: typer.Context, **given: Any) -> None:
+        with _session(_keep(ctx, given)) as on:
+            cast("Callable[..., None]", work)(on, **given)
+
+    _describe(command, own)
+    command.__doc__ = work.__doc__
+    group.command(name)(command)
+
+
+def take_options(group: typer.Typer, *, version: bool = False) -> None:
+    """Let a group take the shared options, for the command that follows them."""
+
+    def options(ctx: typer.Context, **given: Any) -> None:
+        given.pop("version", None)
+        _keep(ctx, given)
+
+    more = [_parameter("version", _VERSION, False)] if version else []
+    _describe(options, more)
+    group.callback()(options)
+
+
+def _describe(function: Callable[..., None], own: list[inspect.Parameter]) -> None:
+    """Tell typer the parameters of a function that takes them by name, whatever they are."""
+    shared = [
+        _parameter(name, kind, False if name in {"json", "exit_codes"} else None)
+        for name, kind in _SHARED.items()
+    ]
+    context = inspect.Parameter(
+        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+    )
+    parameters = [context, *own, *shared]
+    function.__annotations__ = {one.name: one.annotation for one in parameters}
+    cast(Any, function).__signature__ = inspect.Signature(
+        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+    )
+
+
+def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
+
+
+def _keep(ctx: typer.Context, given: dict[str, Any]) -> dict[str, Any]:
+    """Move the shared options that were given into the context, over those given before."""
+    kept = cast("dict[str, Any]", ctx.ensure_object(dict))
+    for name in _SHARED:
+        value = given.pop(name, None)
+        if value is not None and value is not False:
+            # The key is hidden before anything can go wrong beside it.
+            kept[name] = Secret(value) if name == "api_key" else value
+    return kept
+
+
+@contextmanager
+def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
+    as_json = bool(options.get("json"))
+    try:
+        # Here, because --help and completion need none of it.
+        from ...governance import GovernanceClient
+
+        more = {"timeout": options["timeout"]} if "timeout" in options else {}
+        with GovernanceClient(options.get("base_url"), _key(options), **more) as client:
+            yield Session(client, json=as_json)
+    except OstiaryError as error:
+        raise typer.Exit(_refuse(error, options)) from None
+
+
+def _key(options: Mapping[str, Any]) -> Secret | None:
+    file = options.get("api_key_file")
+    if file is None:
+        return cast("Secret | None", options.get("api_key"))
+    from ...governance.settings import read_key_file
+
+    if file != "-":
+        return read_key_file(Path(file))
+    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
+    if not key:
+        raise InvalidArgumentError("no API key on stdin; pipe in one line")
+    return key
+
+
+def _refuse(error: OstiaryError, options: Mapping[str, Any]) -> int:
+    """Say what happened, on stderr and with --json on stdout too; return the exit code."""
+    text = str(error)
+    if isinstance(error, AuthenticationError):
+        text += "; say which file holds it by --api-key-file (that of `ostiary dev` is "
+        text += "~/.sanctum/governance.token)"
+    print(f"{_MARK} {plain(text)}", file=sys.stderr)
+    if options.get("json"):
+        print_json(
+            {
+                "error": {
+                    "type": type(error).__name__,
+                    "code": getattr(error, "code", None),
+                    "message": error.message,
+                    "trace_id": getattr(error, "trace_id", None) or None,
+                    "status": getattr(error, "status", None),
+                    "details": getattr(error, "details", None),
+                }
+            }
+        )
+    if options.get("exit_codes"):
+        for kind, code in _CODES:
+            if isinstance(error, kind):
+                return code
+    return EXIT_FAILED
