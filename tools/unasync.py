@@ -30,6 +30,7 @@ HEADER: Final = "# Generated from _async.py by tools/unasync.py. Edit that file,
 RENAMED: Final[Mapping[str, str]] = {
     "AsyncAgents": "Agents",
     "AsyncAgentsNames": "AgentsNames",
+    "AsyncAttempts": "Attempts",
     "AsyncChannel": "Channel",
     "AsyncChannelPool": "ChannelPool",
     "AsyncChat": "Chat",

@@ -1,4 +1,4 @@
-"""The types that differ between the two colours in more than a name."""
+"""Types of the rooms here, those above all that differ between the colours in more than a name."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias, TypeVar
 
 from .._wire.request import RequestHead
+from ..errors import OstiaryError
 from ..secret import Secret
 from ._heads import HeaderLines
 
-__all__ = ["AsyncCredentials", "AsyncSend", "Credentials", "Send"]
+__all__ = ["AsyncCredentials", "AsyncSend", "Credentials", "Family", "Send"]
 
 R = TypeVar("R")
+
+Family: TypeAlias = Mapping[type[OstiaryError], type[OstiaryError]]
+"""A domain's own classes by the shared ones; see `errors.adopt`."""
 
 Credentials: TypeAlias = Callable[[], Mapping[str, str | Secret]]
 """Return the headers that show who is asking; called for every attempt."""

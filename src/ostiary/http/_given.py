@@ -19,7 +19,17 @@ from ._heads import HeaderLines
 if TYPE_CHECKING:
     from .._wire.target import Query
 
-__all__ = ["body", "check_callable", "check_hook", "decoder", "keyed", "lines", "shown", "target"]
+__all__ = [
+    "body",
+    "check_callable",
+    "check_hook",
+    "decoder",
+    "keyed",
+    "lines",
+    "shown",
+    "target",
+    "verb",
+]
 
 KEY_HEADER: Final = "Idempotency-Key"
 _KEY_NAME: Final = KEY_HEADER.lower()
@@ -28,6 +38,13 @@ _ROOT: Final = Target("/")
 # The segments that mean another path, plain and percent-encoded: RFC 3986, 5.2.4.
 _CLIMBS: Final = re.compile(rb"/(?:\.|%2[Ee]){1,2}(?:[/?]|$)")
 _LONGEST_SHOWN: Final = 200
+
+
+def verb(method: object) -> str:
+    """Return a method in capitals; that it is one is checked where the head is made."""
+    if isinstance(method, str):
+        return method.upper()
+    raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
 
 
 def target(prefix: str, path: str | bytes, query: Query | None) -> bytes:

@@ -53,7 +53,7 @@ class HeaderLines:
             problem = f"headers are a mapping of names to values, not {type(headers).__name__}"
         else:
             for name in headers:
-                if not isinstance(name, str):
+                if not _is_text(name):
                     problem = "a header's name is text"
                     break
                 hidden = _hidden(name, headers[name])
@@ -105,8 +105,13 @@ class HeaderLines:
         return f"<headers {', '.join(sorted(self._lines))}>"
 
 
+# Callers may run no type checker, and a checker has no word for that.
 def _is_mapping(given: object) -> bool:
     return isinstance(given, Mapping)
+
+
+def _is_text(given: object) -> bool:
+    return isinstance(given, str)
 
 
 def _hidden(name: str, value: object) -> str | Secret | None:

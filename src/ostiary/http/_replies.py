@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 
@@ -63,12 +63,7 @@ _ADVICE: Final = {
 }
 
 
-class _Problem(msgspec.Struct):
-    code: Any = None
-    error: Any = None
-
-
-_problem: Final = msgspec.json.Decoder(_Problem).decode
+_anything: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 def retry_after(headers: Headers) -> float | None:
@@ -128,12 +123,13 @@ def refusal(
 def _code(body: bytes) -> str | None:
     """Return the peer's own word for what went wrong: `code`, `error.code` or `error`."""
     try:
-        found = _problem(body)
+        found = _anything(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-    code, error = found.code, found.error
+    code, error = found.get("code"), found.get("error")
     if code is None and isinstance(error, dict):
-        code = error.get("code") or error.get("type")
+        inner = cast("dict[str, Any]", error)
+        code = inner.get("code") or inner.get("type")
     elif code is None and isinstance(error, str) and _WORD.fullmatch(error):
         code = error
     if isinstance(code, int) and not isinstance(code, bool):

@@ -8,7 +8,6 @@ once; the domains are built on `call` and `call_events`.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .._io import blocking, blocking_http
+from .._io import blocking_http
 from .._io.blocking_http import EventStream, HttpPool
-from .._io.sockets import deadline_after, seconds_left
-from .._retry import RetryBudget, RetryPolicy
-from .._route import REPEATABLE, Fail, Route, encode_json, unreadable
+from .._io.sockets import deadline_after
+from .._retry import RetryPolicy
+from .._route import REPEATABLE, Route, encode_json, unreadable
 from .._wire.http1 import Response
 from .._wire.sse import EventDecoder
 from .._wire.target import Target
@@ -39,33 +38,27 @@ from ..errors import (
     InvalidArgumentError,
     OstiaryError,
     ProtocolError,
-    SizeLimitError,
     adopt,
-    error_for_status,
 )
 from ..secret import Secret
 from . import _given as given
-from ._colours import Credentials, Send
+from ._attempts._sync import Attempts, ResponseStream
+from ._colours import Credentials, Family
 from ._heads import ANYTHING, EVENTS, JSON, HeaderLines, Heads
-from ._replies import MAX_BODY, RETRYABLE, is_events, refusal, retry_after
+from ._replies import is_events
 from .hooks import RequestInfo, ResponseInfo, RetryInfo
 from .settings import Parser, PoolSettings
 
 if TYPE_CHECKING:
     import ssl
 
-    from .._wire.headers import Headers
     from .._wire.request import RequestHead
-    from .._wire.slab import View
     from .._wire.target import Query
 
 __all__ = ["Pool", "ResponseStream"]
 
 T = TypeVar("T")
-R = TypeVar("R", Response, blocking_http.ResponseStream)
 
-# What is still read of a stream that was refused, whatever time its call has left.
-_DRAIN_SECONDS: Final = 10.0
 _MOST_PLANS: Final = 1024
 
 # Accept, and whether the body is JSON: with the method, what a prebuilt head depends on.
@@ -76,7 +69,6 @@ _SUCCESS: Final[frozenset[int]] = frozenset()
 _OR_UNCHANGED: Final = frozenset({304})
 _OR_MISSING: Final = frozenset({404})
 
-Family = Mapping[type[OstiaryError], type[OstiaryError]]
 _SHARED: Final[Family] = MappingProxyType({})
 
 
@@ -179,27 +171,47 @@ class Pool:
             raise InvalidArgumentError(
                 "ssl_context is given, but the base URL does not begin with https://"
             )
-        self._configure(settings, lines, family, ssl_context)
-        self._hook(credentials, on_request, on_response, on_retry)
+        self._configure(
+            settings,
+            lines,
+            family,
+            ssl_context=ssl_context,
+            credentials=credentials,
+            on_request=on_request,
+            on_response=on_response,
+            on_retry=on_retry,
+        )
 
     def _configure(
         self,
         settings: PoolSettings,
         lines: HeaderLines,
         family: Family,
+        *,
         ssl_context: ssl.SSLContext | None = None,
+        credentials: Credentials | None = None,
+        on_request: Callable[[RequestInfo], object] | None = None,
+        on_response: Callable[[ResponseInfo], object] | None = None,
+        on_retry: Callable[[RetryInfo], object] | None = None,
     ) -> None:
         self._settings = settings
         self._lines = lines
         self._family = family
         self._timeout = settings.timeout
-        self._retry = RetryPolicy(max_retries=settings.max_retries)
-        self._budget = RetryBudget()
         self._heads = Heads(
             settings.base.host,
             lines,
             user_agent=settings.user_agent,
             compression=settings.compression,
+        )
+        self._attempts = Attempts(
+            settings.base,
+            self._heads,
+            RetryPolicy(max_retries=settings.max_retries),
+            credentials,
+            on_request,
+            on_response,
+            on_retry,
         )
         self._plans: dict[Route[Any], _Plan] = {}
         self._closed = False
@@ -214,18 +226,6 @@ class Pool:
             idle_expiry=settings.idle_expiry,
             pool_timeout=settings.pool_timeout,
         )
-
-    def _hook(
-        self,
-        credentials: Credentials | None = None,
-        on_request: Callable[[RequestInfo], object] | None = None,
-        on_response: Callable[[ResponseInfo], object] | None = None,
-        on_retry: Callable[[RetryInfo], object] | None = None,
-    ) -> None:
-        self._credentials = credentials
-        self._on_request = on_request
-        self._on_response = on_response
-        self._on_retry = on_retry
 
     @property
     def base_url(self) -> str:
@@ -317,7 +317,7 @@ class Pool:
         the last response is returned whatever its status.
         """
         try:
-            return self._exchange(
+            return self._attempts.run(
                 self._leaf.fetch,
                 *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
@@ -357,7 +357,7 @@ class Pool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = self._exchange(
+            opened = self._attempts.run(
                 self._leaf.open,
                 *self._prepared(method, path, query, json, body, ANYTHING),
                 given.lines(headers, idempotency_key),
@@ -445,7 +445,7 @@ class Pool:
         try:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
-            opened = self._exchange(
+            opened = self._attempts.run(
                 self._leaf.open,
                 *self._prepared(method, path, query, json, body, EVENTS),
                 given.lines(headers, idempotency_key, last_event_id),
@@ -488,7 +488,7 @@ class Pool:
         """
         try:
             plan = self._plans.get(route) or self._plan(route)
-            response = self._exchange(
+            response = self._attempts.run(
                 self._leaf.fetch,
                 plan.bare if body is None else plan.json,
                 _PLAIN if body is None else _WITH_JSON,
@@ -549,7 +549,7 @@ class Pool:
             until = self._stream_deadline(total_timeout)
             idle = self._idle(idle_timeout)
             kind = (EVENTS, body is not None)
-            opened = self._exchange(
+            opened = self._attempts.run(
                 self._leaf.open,
                 self._heads.head(route.method, *kind),
                 kind,
@@ -563,8 +563,6 @@ class Pool:
                 True,
                 route.fail,
             )
-            if decoder is not None:
-                return opened.events(decoder, self._idle(idle_timeout), until)
             if decoder is not None:
                 return opened.events(decoder, idle, until)
             return self._events_of(opened, route.decode, terminator, idle, until)
@@ -596,8 +594,6 @@ class Pool:
             )
         return opened.events(decoder, idle_timeout, until)
 
-    # --- one call, any number of attempts
-
     def _prepared(
         self,
         method: str,
@@ -609,11 +605,9 @@ class Pool:
     ) -> tuple[RequestHead, tuple[str, bool], bytes, bytes | None]:
         """Return head, kind, target and body of a request."""
         try:
-            if not isinstance(method, str):
-                raise InvalidArgumentError(f"a method is text, not {type(method).__name__}")
             kind = (accept, json is not UNSET)
             return (
-                self._heads.head(method.upper(), *kind),
+                self._heads.head(given.verb(method), *kind),
                 kind,
                 given.target(self._settings.base.prefix, path, query),
                 given.body(json, body),
@@ -621,146 +615,6 @@ class Pool:
         finally:
             # A traceback records the locals of the frames that raise.
             del path, query, json, body
-
-    def _exchange(
-        self,
-        send: Send[R],
-        head: RequestHead,
-        kind: tuple[str, bool],
-        target: bytes,
-        body: bytes | None,
-        lines: HeaderLines | None,
-        deadline: float,
-        repeatable: bool,
-        path: str,
-        fine: frozenset[int],
-        check: bool,
-        fail: Fail | None,
-    ) -> R:
-        """Send until there is a response worth returning, or an error worth raising.
-
-        `fine` are the statuses that are returned beside 2xx. With `check` false all are, but
-        those that may be tried again only when no attempt is left.
-        """
-        attempt = 0
-        while True:
-            extra = lines if self._credentials is None else self._with_credentials(lines, deadline)
-            if extra is not None:
-                head = self._heads.head(head.method, *kind, extra)
-            if self._on_request is not None:
-                self._on_request(RequestInfo(head.method, path, attempt + 1))
-            started = 0.0 if self._on_response is None else time.monotonic()
-            result: R | None = None
-            failure: OstiaryError
-            try:
-                result = send(head, target, body, extra, deadline)
-            except OstiaryError as error:
-                failure = error
-            else:
-                status = result.status
-                if self._on_response is not None:
-                    self._tell(result, head.method, path, attempt, time.monotonic() - started)
-                if 200 <= status < 300 or status in fine:
-                    self._budget.earn()
-                    return result
-                if check:
-                    failure = refusal(
-                        status,
-                        result.headers,
-                        self._body_of(result, deadline),
-                        f"{head.method} {path}",
-                        self._settings.base,
-                        fail,
-                    )
-                elif status in RETRYABLE:
-                    failure = error_for_status(status)(
-                        status=status, retry_after=retry_after(result.headers)
-                    )
-                else:
-                    return result
-            delay = self._delay(failure, attempt, deadline, repeatable or given.keyed(lines))
-            if delay is None:
-                if result is not None and not check:
-                    return result
-                # Neither may stand in the locals that a traceback records, nor a circle.
-                del target, body, lines, extra
-                try:
-                    raise failure
-                finally:
-                    del failure
-            if result is not None and not isinstance(result, Response):
-                result.close()
-            if self._on_retry is not None:
-                self._on_retry(
-                    RetryInfo(
-                        head.method,
-                        path,
-                        attempt + 1,
-                        type(failure).__name__,
-                        None if result is None else result.status,
-                        delay,
-                    )
-                )
-            del failure
-            attempt += 1
-            blocking.sleep(delay)
-
-    def _with_credentials(self, lines: HeaderLines | None, deadline: float) -> HeaderLines:
-        assert self._credentials is not None
-        found: Any = self._credentials()
-        try:
-            shown = HeaderLines() if lines is None else lines.copied()
-            shown.add(found)
-            return shown
-        finally:
-            del found  # as plain text, perhaps: a traceback records the locals
-
-    def _tell(self, result: R, method: str, path: str, attempt: int, seconds: float) -> None:
-        assert self._on_response is not None
-        try:
-            self._on_response(
-                ResponseInfo(
-                    method,
-                    path,
-                    attempt + 1,
-                    result.status,
-                    seconds,
-                    len(result.body) if isinstance(result, Response) else None,
-                )
-            )
-        except BaseException:
-            if not isinstance(result, Response):
-                result.close()
-            raise
-
-    def _body_of(self, result: R, deadline: float) -> bytes:
-        """Return what is kept of a failed response's body, and be done with the response."""
-        if isinstance(result, Response):
-            return bytes(memoryview(result.body)[:MAX_BODY])
-        kept = bytearray()
-        until = min(deadline, deadline_after(_DRAIN_SECONDS))
-        try:
-            while len(kept) < MAX_BODY:
-                piece = result.next_piece(until)
-                if piece is None:
-                    break
-                kept += memoryview(piece)[: MAX_BODY - len(kept)]
-        except OstiaryError:
-            pass  # the status is what counts
-        finally:
-            result.close()
-        return bytes(kept)
-
-    def _delay(
-        self, error: OstiaryError, attempt: int, deadline: float, repeatable: bool
-    ) -> float | None:
-        if not error.retryable:
-            return None
-        try:
-            left = seconds_left(deadline)
-        except OstiaryError:
-            return None
-        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
 
     def _deadline(self, timeout: float | UnsetType | None) -> float:
         return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
@@ -774,106 +628,11 @@ class Pool:
         return self._settings.idle_timeout if timeout is UNSET else timeout_seconds(timeout)
 
 
-@final
-class ResponseStream:
-    """A response whose body is read as it comes.
-
-    Iterate over it for the pieces, or `read` the rest at once. It holds a connection until
-    its body ended or it is closed; closed before the end, it closes the connection too.
-    """
-
-    __slots__ = ("_family", "_idle_timeout", "_leaf", "_limit", "_until")
-
-    def __init__(
-        self,
-        leaf: blocking_http.ResponseStream,
-        idle_timeout: float,
-        until: float,
-        limit: int,
-        family: Family,
-    ) -> None:
-        """A pool's `stream` makes them."""
-        self._leaf = leaf
-        self._idle_timeout = idle_timeout
-        self._until = until
-        self._limit = limit
-        self._family = family
-
-    @property
-    def status(self) -> int:
-        """The response's status."""
-        return self._leaf.status
-
-    @property
-    def headers(self) -> Headers:
-        """The response's headers."""
-        return self._leaf.headers
-
-    @property
-    def informational(self) -> tuple[Response, ...]:
-        """The 1xx responses that came before this one."""
-        return self._leaf.informational
-
-    @property
-    def trailers(self) -> Headers:
-        """What followed a chunked body; empty before its end."""
-        return self._leaf.trailers
-
-    @property
-    def closed(self) -> bool:
-        """Whether the connection was given back or closed."""
-        return self._leaf.closed
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.status}, {'closed' if self.closed else 'open'}>"
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> bytes | View:
-        """Return the next bytes of the body, its content coding undone."""
-        try:
-            piece = self._leaf.next_piece(min(self._until, deadline_after(self._idle_timeout)))
-        except OstiaryError as error:
-            raise adopt(error, self._family) from error.__cause__
-        if piece is None:
-            raise StopIteration
-        return piece
-
-    def read(self, limit: int | None = None) -> bytes:
-        """Return the rest of the body; `SizeLimitError` when it is longer than `limit` bytes.
-
-        Unless given, `limit` is the pool's `Limits.decompressed_body`.
-        """
-        most = self._limit if limit is None else limit
-        pieces: list[bytes | View] = []
-        size = 0
-        for piece in self:
-            size += len(piece)
-            if size > most:
-                self._leaf.close()
-                error = SizeLimitError(f"the body is longer than {most} bytes", sent=True)
-                raise adopt(error, self._family)
-            pieces.append(piece)
-        return b"".join(pieces)
-
-    def close(self) -> None:
-        """Close the connection at once, unless the body has ended."""
-        self._leaf.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._leaf.close()
-
-
 def _restore(
     cls: type[Pool], settings: PoolSettings, headers: dict[str, str], family: Family
 ) -> Pool:
     pool = cls.__new__(cls)
     lines = HeaderLines()
     lines.add(headers)
-    pool._configure(settings, lines, family)
-    pool._hook()
+    pool._configure(settings, lines, family)  # pyright: ignore[reportPrivateUsage]
     return pool
