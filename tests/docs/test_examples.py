@@ -1,8 +1,8 @@
 """Every example in the README and on the site runs.
 
 A page is one test: its Python blocks run in order in one namespace, its console blocks as
-commands, against an embedded vault in the home directory the page believes in. Ports are
-replaced, so that a vault which runs on this machine is left alone.
+commands, against an embedded control plane in the home directory the page believes in. Ports
+are replaced, so that one which runs on this machine is left alone.
 
     ```python           executed; an example that is a test is run by pytest
     ```console          lines that begin with `$ ` are executed; other lines are what is seen
@@ -82,16 +82,22 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     shutil.rmtree(directory, ignore_errors=True)
 
 
-def with_ports(text: str, port: int) -> str:
-    return re.sub(r"\b(?:7600|8200)\b", str(port), text)
+class Ports(NamedTuple):
+    vault: int
+    governance: int
 
 
-def run_python(block: Block, namespace: dict[str, Any], home: Path, port: int) -> None:
+def with_ports(text: str, ports: Ports) -> str:
+    text = re.sub(r"\b(?:7600|8200)\b", str(ports.vault), text)
+    return re.sub(r"(?<=[:=])8000\b", str(ports.governance), text)
+
+
+def run_python(block: Block, namespace: dict[str, Any], home: Path, ports: Ports) -> None:
     if re.search(r"^(?:async )?def test_", block.text, re.M):
         run_pytest(block, home)
         return
     # Padded, so that a traceback names the line of the page.
-    padded = "\n" * block.line + with_ports(block.text, port)
+    padded = "\n" * block.line + with_ports(block.text, ports)
     code = compile(padded, str(ROOT / block.page), "exec", dont_inherit=True)
     exec(code, namespace)
 
@@ -135,14 +141,14 @@ def environment(home: Path) -> dict[str, str]:
     }
 
 
-def run_command(block: Block, command: str, home: Path, port: int) -> None:
+def run_command(block: Block, command: str, home: Path, ports: Ports) -> None:
     if command.startswith(NOT_OURS):
         return
     if command.split()[:2] == ["ostiary", "dev"]:
         run_server(block, command)
         return
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", with_ports(command, port)],
+        ["bash", "-euo", "pipefail", "-c", with_ports(command, ports)],
         env=environment(home),
         cwd=home,
         stdin=subprocess.DEVNULL,
@@ -190,24 +196,28 @@ def run_server(block: Block, command: str) -> None:
 
 
 @pytest.mark.parametrize("page", RUNNABLE)
-def test_page(page: str, home: Path) -> None:
-    from ostiary.devserver import running
+def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ostiary.devserver import GovernanceOptions, running
 
     namespace: dict[str, Any] = {"__name__": "__page__"}
-    with running(home=home / ".sanctum", demo=True) as server:
+    governance = GovernanceOptions(port=0)
+    with running(home=home / ".sanctum", demo=True, governance=governance) as server:
         assert server.tcp is not None
-        port = server.tcp[1]
+        url = server.governance_url
+        # Where a client looks that is told nothing.
+        monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", url)
+        ports = Ports(server.tcp[1], int(url.rpartition(":")[2]))
         for block in ALL[page]:
             if block.notest:
                 continue
             if block.language == "python":
-                run_python(block, namespace, home, port)
+                run_python(block, namespace, home, ports)
             elif block.language == "console":
                 for command in commands(block):
-                    run_command(block, command, home, port)
+                    run_command(block, command, home, ports)
         for value in namespace.values():
             # A page shows its clients without always closing them.
-            if type(value).__name__ == "VaultClient":
+            if type(value).__name__ in {"GovernanceClient", "Pool", "VaultClient"}:
                 value.close()
 
 

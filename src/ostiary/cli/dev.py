@@ -233,7 +233,7 @@ def _announce(screen: Screen, server: VaultServer) -> None:
         f"{counted(len(server.vault.agents), 'agent')}",
     }
     if http is not None:
-        facts["token"] = http.token_path or "any or none: --demo"
+        facts["token"] = "any or none: --demo" if http.token is None else http.token_path
     if status["locked"]:
         facts["state"] = "locked; run `ostiary vault unlock` in another terminal"
     screen.facts(facts)
@@ -277,5 +277,5 @@ def _governance(server: VaultServer) -> dict[str, str | None] | None:
         "url": http.url,
         "unix_url": http.unix_url,
         "socket": str(http.socket_path),
-        "token_file": None if http.token_path is None else str(http.token_path),
+        "token_file": None if http.token is None else str(http.token_path),
     }

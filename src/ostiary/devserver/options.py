@@ -46,6 +46,8 @@ class GovernanceOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Longest silence of a stream before a comment is sent."""
     pace: float = 0.0
     """Time that each word of an answer takes."""
+    throttled_every: float = 0.25
+    """How far apart the throttled commands of one agent begin."""
 
     def __post_init__(self) -> None:
         _check_port(self.port)
@@ -53,8 +55,11 @@ class GovernanceOptions(msgspec.Struct, frozen=True, kw_only=True):
             raise InvalidArgumentError(f"meaning {self.meaning!r} is neither 'seed' nor 'sdk'")
         if not 0 < self.heartbeat <= 15:
             raise InvalidArgumentError("heartbeat is more than 0 and at most 15 seconds")
-        if not 0 <= self.pace < float("inf"):
-            raise InvalidArgumentError("pace is a number of seconds, 0 for none")
+        for seconds in (self.pace, self.throttled_every):
+            if not 0 <= seconds < float("inf"):
+                raise InvalidArgumentError(
+                    "pace and throttled_every are numbers of seconds, 0 for none"
+                )
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

@@ -110,7 +110,6 @@ class VaultServer:
             await server.stop(0.0)
             raise
         self.governance = server
-        self.vault.addresses += [url for url in (server.http.unix_url, server.http.url) if url]
         return server
 
     def _sweep(self) -> None:

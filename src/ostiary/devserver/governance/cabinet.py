@@ -6,6 +6,7 @@ of the vault holds, seals and records.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, Final, final
@@ -17,6 +18,8 @@ from ..http.refusals import HttpRefusal
 from ..service import PATH_LIMIT, Vault
 
 __all__ = ["Cabinet"]
+
+_log = logging.getLogger(__name__)
 
 _PREFIX: Final = "governance/"
 _STATUS: Final = {
@@ -97,13 +100,20 @@ class Cabinet:
     def _committed(self) -> Generator[None]:
         """Commit what was done, and put the vault's refusals into this API's words."""
         refused: Refusal | None = None
-        if self._vault.failed:
-            raise HttpRefusal(503, "UNAVAILABLE", "the vault cannot write its record; restart it")
+        vault = self._vault
+        if vault.failed:
+            raise _unwritable()
         try:
             yield
-            self._vault.flush()
         except Refusal as error:
             refused = error
+        # A refusal is on record too.
+        try:
+            vault.flush()
+        except Exception as error:  # noqa: BLE001 - whatever it is, nothing was recorded
+            _log.critical("the vault cannot write its record: %s", error)
+        if vault.failed:
+            raise _unwritable()
         if refused is not None:
             raise HttpRefusal(
                 _STATUS.get(refused.code, 500),
@@ -134,3 +144,9 @@ def _path(key: str) -> str:
 def _unknown() -> HttpRefusal:
     # The key is the caller's own text: it is not repeated.
     return HttpRefusal(404, "NOT_FOUND", "there is no secret with this key")
+
+
+def _unwritable() -> HttpRefusal:
+    return HttpRefusal(
+        503, "STORAGE_FAILED", "the vault could not write its record; restart the server"
+    )

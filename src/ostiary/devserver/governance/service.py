@@ -37,7 +37,6 @@ DEMO_TRACE: Final = "abc-123-def"
 _BUDGETS: Final = {"fast": 0.4, "balanced": 0.8, "deep": 1.0}
 _PIECES: Final = 256
 _WORD: Final = re.compile(r"\s*\S+|\s+")
-_THROTTLED_EVERY: Final = 0.25
 _PRINCIPALS: Final = 10_000
 _RECENT: Final = 200
 
@@ -187,11 +186,11 @@ class Governance:
         return f"processed: {text}"
 
     async def _wait_for_slot(self, command: Command) -> None:
-        """Hold a throttled command back: one in a quarter of a second for each agent."""
+        """Hold a throttled command back until its agent's last one is long enough ago."""
         who = command.agent_id or command.session_id or ""
         now = asyncio.get_running_loop().time()
         slot = max(self._next_slot.pop(who, 0.0), now)
-        self._next_slot[who] = slot + _THROTTLED_EVERY
+        self._next_slot[who] = slot + self.options.throttled_every
         if len(self._next_slot) > _PRINCIPALS:
             del self._next_slot[next(iter(self._next_slot))]
         if slot > now:

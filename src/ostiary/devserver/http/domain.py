@@ -32,8 +32,9 @@ _TOKEN_BYTES = 32
 class HttpDomain:
     """Serve `app` on a Unix socket in `home`, and on loopback unless `port` is None.
 
-    Without `options.demo` every request needs the bearer token, which is made at the first
-    start and kept in `token_path`, 0600.
+    Every request needs the bearer token, which is made at the first start and kept in
+    `token_path`, 0600. With `options.demo` none does, and `token` is None; the file is there
+    all the same, for clients that are told to read it.
     """
 
     def __init__(
@@ -41,16 +42,14 @@ class HttpDomain:
     ) -> None:
         self.name = name
         self.socket_path = home / f"{name}.sock"
-        self.token_path: Path | None = None
-        self.token: Secret | None = None
+        self.token_path = home / f"{name}.token"
         self.tcp: tuple[str, int] | None = None
         self.faults = HttpFaults()
         self._port = port
         self._options = options
         self._local: LocalSocket | None = None
-        if not options.demo:
-            self.token_path = home / f"{name}.token"
-            self.token = _token(self.token_path)
+        token = _token(self.token_path)
+        self.token: Secret | None = None if options.demo else token
         admission = Admission(
             token=self.token,
             origins=options.allow_origins,
