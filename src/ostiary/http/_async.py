@@ -93,6 +93,19 @@ class AsyncPool:
     included. Every error is an `OstiaryError`.
     """
 
+    __slots__ = (
+        "__weakref__",
+        "_attempts",
+        "_closed",
+        "_family",
+        "_heads",
+        "_leaf",
+        "_lines",
+        "_plans",
+        "_settings",
+        "_timeout",
+    )
+
     def __init__(
         self,
         base_url: str,

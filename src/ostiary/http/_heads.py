@@ -127,6 +127,8 @@ def _hidden(name: str, value: object) -> str | Secret | None:
 class Heads:
     """The request heads of one pool, each made when it is first asked for."""
 
+    __slots__ = ("_compression", "_given", "_host", "_made", "_names", "_user_agent")
+
     def __init__(
         self,
         host: str,
@@ -140,7 +142,7 @@ class Heads:
         self._user_agent = user_agent
         self._compression = compression
         self._made: dict[tuple[str, str, bool, frozenset[str]], RequestHead] = {}
-        self._names = _OURS | given.names()
+        self._names = _OURS | given.names() if given else _OURS
         # Refused here and not by the first request, which is far from the mistake. The
         # default user agent is not looked up yet: that costs more than all the rest.
         RequestHead("GET", host, given)
