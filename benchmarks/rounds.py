@@ -23,7 +23,7 @@ from .catalogue import Case
 from .sample import Sample, Work
 
 ROOT = Path(__file__).resolve().parent.parent
-CASE_SECONDS = 120
+CASE_SECONDS = 60
 
 
 class CaseFailed(Exception):

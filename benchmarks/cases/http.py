@@ -114,24 +114,28 @@ def _rate(call: Call, seconds: float) -> float:
 
 
 def share(work: Work) -> Sample:
-    """P13: the rate beside a busy thread, in percent of the rate without; `count` is in ms."""
+    """P13: the rate beside a busy thread, in percent of the rate without; `count` is in ms.
+
+    The neighbour ends by itself, whoever is starved: it may hold the lock, and the core, so that
+    nobody else can tell it to. Under a real-time policy it would never be preempted at all.
+    """
+    seconds = work.count / 1000
     over = threading.Event()
 
     def compute() -> None:
-        total = 0
-        while not over.is_set():
+        total, until = 0, perf_counter() + 10 * seconds
+        while not over.is_set() and perf_counter() < until:
             for number in range(1000):
                 total += number * number
 
     with SYNC[work.options["client"]](work) as call:
-        seconds = work.count / 1000
         _rate(call, seconds / 10)
         idle = _rate(call, seconds)
         neighbour = threading.Thread(target=compute, daemon=True)
         neighbour.start()
-        try:
-            beside = _rate(call, seconds)
-        finally:
-            over.set()
-            neighbour.join()
+        beside = _rate(call, seconds)
+        if not neighbour.is_alive():
+            raise RuntimeError("the neighbour had ended first: this machine is too busy for P13")
+        over.set()
+        neighbour.join()
     return Sample(beside / idle * 100, 1e6 / beside)
