@@ -457,7 +457,13 @@ def test_a_closed_pool_and_a_class_of_ones_own_travel(peers: Peers) -> None:
 
 def test_a_pool_shows_where_it_goes_and_no_more() -> None:
     pool = made(Pool, "http+unix://%2Frun%2Fs.sock/v1")
-    shown = [repr(pool), str(pool), f"{pool}", repr([getattr(pool, name) for name in Pool.__slots__[1:]]), repr(pool.settings)]
+    shown = [
+        repr(pool),
+        str(pool),
+        f"{pool}",
+        repr([getattr(pool, name) for name in Pool.__slots__[1:]]),
+        repr(pool.settings),
+    ]
     shown += [repr(pool._heads.head("GET", "a/b", False))]
     assert repr(pool) == "<Pool http+unix://%2Frun%2Fs.sock/v1, open>"
     pool.close()
@@ -491,7 +497,7 @@ def test_no_error_holds_a_secret(
     pool = pools(
         peers(script(step)),
         max_retries=0,
-        timeout=0.1 if step is stall else 20,
+        timeout=0.05 if step is stall else 20,
         headers={"Authorization": "Bearer hunter2"},
         credentials=lambda: {"X-Key": "hunter2"},
     )

@@ -29,11 +29,14 @@ from ostiary.errors import (
     UnavailableError,
 )
 from ostiary.http import ResponseInfo
-from tests.http.conftest import Driver, recorded
+from tests.http.conftest import COLOURS, Driver, recorded
 from tests.http.peer import Exchange, HttpPeer, answer, head, lost, script
 
 Pools = Callable[..., Driver]
 Peers = Callable[..., HttpPeer]
+
+
+pytestmark = pytest.mark.parametrize("colour", [*COLOURS, "uvloop"], indirect=True)
 
 
 class Token(msgspec.Struct):
@@ -195,7 +198,7 @@ def test_a_silent_refusal_costs_no_more_than_the_call(pools: Pools, peers: Peers
         exchange.link.wait_gone()
 
     with pytest.raises(NotFoundError):
-        pools(peers(script(half))).stream("GET", "/", timeout=0.1)
+        pools(peers(script(half))).stream("GET", "/", timeout=0.05)
 
 
 def test_a_stream_is_opened_again_until_its_head_has_come(pools: Pools, peers: Peers) -> None:
@@ -228,10 +231,10 @@ def test_and_never_after(pools: Pools, peers: Peers) -> None:
 def test_the_timeout_ends_with_the_head(pools: Pools, peers: Peers) -> None:
     def late(exchange: Exchange) -> None:
         exchange.raw(head(200, [("Content-Length", "4")]))
-        exchange.link.stall(0.25)
+        exchange.link.stall(0.15)
         exchange.raw(b"late")
 
-    with pools(peers(script(late))).stream("GET", "/", timeout=0.2) as stream:
+    with pools(peers(script(late))).stream("GET", "/", timeout=0.1) as stream:
         assert stream.read() == b"late"
 
 
@@ -239,7 +242,7 @@ def test_the_timeout_ends_with_the_head(pools: Pools, peers: Peers) -> None:
 @pytest.mark.parametrize("of", ["pool", "call"])
 def test_times_of_a_stream(pools: Pools, peers: Peers, option: str, of: str) -> None:
     peer = peers(script(chunks(b"one", end=False)))
-    given = {option: 0.15}
+    given = {option: 0.05}
     pool = pools(peer, **given if of == "pool" else {})
     with pool.stream("GET", "/", **given if of == "call" else {}) as stream:
         assert bytes(next(stream)) == b"one"
@@ -255,7 +258,7 @@ def test_the_total_bounds_the_head_as_well(pools: Pools, peers: Peers) -> None:
     pool = pools(peer)
     for open_one in (pool.stream, pool.events):
         with pytest.raises(DeadlineError):
-            open_one("GET", "/", total_timeout=0.1)
+            open_one("GET", "/", total_timeout=0.05)
 
 
 @pytest.mark.parametrize("option", ["timeout", "idle_timeout", "total_timeout"])
@@ -429,7 +432,7 @@ def test_heartbeats_do_not_feed_the_idle_time(pools: Pools, peers: Peers, beats:
 
     peer = peers(script(serve))
     began = time.monotonic()
-    with pools(peer).events("GET", "/", idle_timeout=0.2) as stream:
+    with pools(peer).events("GET", "/", idle_timeout=0.06) as stream:
         assert next(stream).data == "one"
         with pytest.raises(DeadlineError):
             next(stream)
@@ -447,7 +450,7 @@ def test_the_total_time_of_events(pools: Pools, peers: Peers) -> None:
 
     seen = 0
     pool = pools(peers(script(serve)))
-    with pool.events("GET", "/", total_timeout=0.2) as stream, pytest.raises(DeadlineError):
+    with pool.events("GET", "/", total_timeout=0.08) as stream, pytest.raises(DeadlineError):
         for _ in stream:
             seen += 1
     assert seen > 0

@@ -14,9 +14,9 @@ from ostiary._retry import new_idempotency_key, retry_after_seconds
 from ostiary._route import FailedReply, Route, encode_json, unreadable
 from ostiary._wire.headers import Headers
 from ostiary.config import parse_base_url
-from ostiary.errors import InvalidArgumentError
+from ostiary.errors import InvalidArgumentError, NotFoundError
 from ostiary.http._heads import ANYTHING, EVENTS, JSON, HeaderLines, Heads
-from ostiary.http._replies import is_events, origin_named, retry_after
+from ostiary.http._replies import is_events, origin_named, refusal, retry_after
 from ostiary.secret import Secret
 from tests.http.conftest import recorded
 
@@ -116,6 +116,72 @@ def test_keys_differ() -> None:
     keys = {new_idempotency_key() for _ in range(100)}
     assert len(keys) == 100
     assert {len(key) for key in keys} == {36}
+
+
+@pytest.mark.parametrize(
+    ("locations", "said"),
+    [
+        (["https://elsewhere.example/hunter2?hunter2#hunter2"], "https://elsewhere.example;"),
+        (["HTTP://Elsewhere.Example:8080"], "http://elsewhere.example:8080;"),
+        (["https://user:hunter2@elsewhere.example/"], "https://elsewhere.example;"),
+        (["https://a@hunter2@elsewhere.example/"], "https://elsewhere.example;"),
+        (["//elsewhere.example/hunter2"], "elsewhere.example;"),
+        (["https://[2001:db8::1]:1/hunter2"], "https://[2001:db8::1]:1;"),
+        (["/hunter2"], "another path of "),
+        (["hunter2"], "another path of "),
+        (["?hunter2"], "another path of "),
+        ([""], "no single place"),
+        ([], "no single place"),
+        (["https://a.example/", "https://b.example/"], "no single place"),
+        (["javascript:hunter2"], "cannot be read"),
+        (["mailto:hunter2@x"], "cannot be read"),
+        (["https:hunter2"], "cannot be read"),
+        (["https:///hunter2"], "cannot be read"),
+        (["https://hunter2 x/"], "cannot be read"),
+        (["https://x:hunter2/"], "cannot be read"),
+        (["https:\\\\hunter2\\"], "cannot be read"),
+        (["\\\\hunter2\\"], "cannot be read"),
+        (["/\\hunter2"], "cannot be read"),
+        (["//hunter2:x"], "cannot be read"),
+        (["https://h\xe4\xfchunter2/"], "cannot be read"),
+        (["https://" + "hunter2." * 5000], "cannot be read"),
+    ],
+    ids=lambda value: str(value)[:50],
+)
+def test_where_a_redirect_leads(locations: list[str], said: str) -> None:
+    named = origin_named(locations, parse_base_url("https://api.example/v1"))
+    assert said.rstrip(";") in named
+    assert "hunter2" not in named
+
+
+@pytest.mark.parametrize(
+    ("body", "code"),
+    [
+        ('{"code":"a.b-c"}', "a.b-c"),
+        ('{"code":42}', "42"),
+        ('{"code":true}', None),
+        ('{"code":""}', None),
+        ('{"code":["x"]}', None),
+        ('{"error":"not_found"}', "not_found"),
+        ('{"error":"it was not found"}', None),
+        ('{"error":{"code":"E1","type":"t"}}', "E1"),
+        ('{"error":{"code":null,"type":"t"}}', "t"),
+        ('{"error":[1]}', None),
+        ('{"code":"' + "x" * 201 + '"}', None),
+        ("[]", None),
+        ("null", None),
+        ("<html>", None),
+        ("", None),
+        (b"\xff\xfe", None),
+        ("[" * 50_000, None),
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_codes(body: str | bytes, code: str | None) -> None:
+    data = body.encode() if isinstance(body, str) else body
+    error = refusal(404, Headers(), data, "GET /", parse_base_url("http://h"), None)
+    assert isinstance(error, NotFoundError)
+    assert error.code == code
 
 
 @given(st.text(max_size=60))
