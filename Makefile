@@ -31,7 +31,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/built ## 200 agents against the embedded vault, then one table
+demo: $(STAMPS)/built ## 200 agents against the embedded vault and governance, then one table
 	@$(PY) examples/demo.py $(ARGS)
 
 test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
