@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import socket
 import stat
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
@@ -26,6 +28,109 @@ def test_it_says_on_one_line_that_it_is_ready(start_dev: Any, user_home: Path) -
         pass
     assert stat.S_IMODE(dev.socket.stat().st_mode) == 0o600
     assert stat.S_IMODE(dev.home.stat().st_mode) == 0o700
+
+
+def call(address: Any, request: str) -> tuple[int, bytes]:
+    """Send a request over TCP or a Unix socket, read until the server closes."""
+    kind = socket.AF_UNIX if isinstance(address, Path) else socket.AF_INET
+    with socket.socket(kind) as one:
+        one.settimeout(60)
+        one.connect(str(address) if isinstance(address, Path) else address)
+        one.sendall(f"{request}\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode())
+        data = b""
+        while piece := one.recv(65536):
+            data += piece
+    head, _, body = data.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body
+
+
+def test_it_says_where_governance_is(start_dev: Any) -> None:
+    dev = start_dev("--port", "0", "--governance-port", "0")
+    found = dev.ready["governance"]
+    socket_path = dev.home / "governance.sock"
+    assert found["socket"] == str(socket_path)
+    assert found["unix_url"] == "http+unix://" + quote(str(socket_path), safe="")
+    token_file = dev.home / "governance.token"
+    assert found["token_file"] == str(token_file)
+    for path in (socket_path, token_file, dev.home / "governance.db"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    host, port = found["url"].removeprefix("http://").split(":")
+    assert host == "127.0.0.1"
+    token = token_file.read_text().strip()
+    for address in ((host, int(port)), socket_path):
+        assert call(address, "GET /api/v1/health HTTP/1.1")[0] == 401
+        known = f"GET /api/v1/health HTTP/1.1\r\nAuthorization: Bearer {token}"
+        status, body = call(address, known)
+        assert (status, json.loads(body)["status"]) == (200, "ok")
+    assert dev.stop() == (0, "")
+    assert not socket_path.exists()
+    # The next one has the same token.
+    start_dev("--no-tcp")
+    assert token_file.read_text().strip() == token
+
+
+def test_the_demo_asks_no_token(start_dev: Any) -> None:
+    for _ in range(2):
+        dev = start_dev("--no-tcp", "--demo", "--meaning", "sdk")
+        assert dev.ready["governance"]["url"] is None
+        assert dev.ready["governance"]["token_file"] is None
+        address = Path(dev.ready["governance"]["socket"])
+        assert call(address, "GET /api/v1/trace/abc-123-def HTTP/1.1")[0] == 200
+        config = json.loads(call(address, "GET /api/system/config HTTP/1.1")[1])
+        assert config["meaning"] == "sdk"
+        dev.stop()
+
+
+def test_the_vault_alone(start_dev: Any) -> None:
+    dev = start_dev("--no-tcp", "--no-governance")
+    assert dev.ready["governance"] is None
+    assert {path.name for path in dev.home.iterdir()}.isdisjoint(
+        {"governance.sock", "governance.token", "governance.db"}
+    )
+
+
+def test_a_listed_page_may_call(start_dev: Any, ostiary: Any) -> None:
+    dev = start_dev("--no-tcp", "--demo", "--allow-origin", "http://localhost:3000")
+    address = Path(dev.ready["governance"]["socket"])
+    for origin, status in (("http://localhost:3000", 200), ("http://localhost:3001", 403)):
+        request = f"GET /api/v1/health HTTP/1.1\r\nOrigin: {origin}"
+        assert call(address, request)[0] == status
+    refused = ostiary("dev", "--no-tcp", "--allow-origin", "*")
+    assert refused.code != 0
+    assert "origin" in refused.err
+    assert "Traceback" not in refused.err
+
+
+def test_a_taken_governance_port_is_a_sentence(ostiary: Any, user_home: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        refused = ostiary("dev", "--port", "0", "--governance-port", port)
+    assert refused.code == 1
+    assert "--governance-port" in refused.err
+    assert "Traceback" not in refused.err
+    assert not (user_home / ".sanctum" / "vault.sock").exists()
+
+
+def test_a_stream_in_hand_does_not_hold_up_the_end(start_dev: Any) -> None:
+    dev = start_dev("--no-tcp", "--demo", "--pace", "3600")
+    body = b'{"input":"x"}'
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(60)
+        one.connect(dev.ready["governance"]["socket"])
+        one.sendall(
+            b"POST /api/v1/run/stream HTTP/1.1\r\nHost: localhost\r\n"
+            b"Content-Type: application/json\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body)
+        )
+        data = b""
+        while b'"start"' not in data:
+            data += one.recv(65536)
+        dev.process.send_signal(signal.SIGTERM)
+        while piece := one.recv(65536):
+            data += piece
+    assert b'"SERVER_STOPPING"' in data
+    assert data.endswith(b"0\r\n\r\n")
+    _, err = dev.process.communicate(timeout=60)
+    assert (dev.process.returncode, err) == (0, b"")
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
@@ -148,6 +253,9 @@ def test_the_screen_shows_a_banner_and_every_endpoint(
     assert "DEVELOPMENT" in screen
     assert str(user_home / ".sanctum" / "vault.sock") in screen
     assert "127.0.0.1:" in screen
+    assert str(user_home / ".sanctum" / "governance.sock") in screen
+    assert "http://127.0.0.1:" in screen
+    assert str(user_home / ".sanctum" / "governance.token") in screen
     assert screen.rstrip().endswith("stopped")
     assert max(len(line) for line in screen.splitlines()) <= columns
 

@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 SUITE = """
-import asyncio
+import asyncio, json, os, socket, urllib.error, urllib.parse, urllib.request
 import pytest
+from ostiary.devserver import HttpFault
 from ostiary.vault import AccessDenied, VaultClient
 
 def test_vault(ostiary_vault):
@@ -43,6 +44,27 @@ def test_environment(ostiary_vault_environment):
     with VaultClient("my-agent") as client:
         assert client.retrieve("a/b") == "x"
 
+def ask(url, path):
+    with urllib.request.urlopen(url + path, timeout=30) as reply:
+        return json.load(reply)
+
+def test_governance(ostiary_governance, ostiary_governance_url):
+    assert ostiary_governance.governance_token is None
+    assert ask(ostiary_governance_url, "/api/v1/health")["status"] == "ok"
+    ostiary_governance.governance_faults.add(HttpFault(status=500))
+    with pytest.raises(urllib.error.HTTPError):
+        ask(ostiary_governance_url, "/api/v1/health")
+
+def test_governance_socket(ostiary_governance_unix_url, ostiary_governance):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.connect(urllib.parse.unquote(ostiary_governance_unix_url.removeprefix("http+unix://")))
+        one.sendall(b"GET /api/v1/health HTTP/1.1\\r\\nHost: localhost\\r\\n\\r\\n")
+        assert one.recv(12) == b"HTTP/1.1 200"
+
+def test_governance_environment(ostiary_governance_environment):
+    assert "OSTIARY_GOVERNANCE_API_KEY" not in os.environ
+    assert ask(os.environ["OSTIARY_GOVERNANCE_URL"], "/api/v1/trace/abc-123-def")
+
 SEEN = []
 
 def test_shared(ostiary_session_vault):
@@ -63,7 +85,7 @@ def test_the_fixtures(tmp_path: Path) -> None:
         check=False,
         env=_environment(),
     )
-    assert "7 passed" in done.stdout, done.stdout + done.stderr
+    assert "10 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
@@ -78,7 +100,7 @@ def test_importing_it_is_cheap() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, env=_environment()
     )
     outside, inside = done.stdout.splitlines()
-    for heavy in ("nacl", "msgspec", "asyncio", "sqlite3", "h11"):
+    for heavy in ("nacl", "msgspec", "asyncio", "sqlite3", "h11", "uvicorn", "starlette"):
         assert f"'{heavy}'" not in outside
     assert "ostiary.devserver" not in inside
     assert "ostiary.vault" not in inside
