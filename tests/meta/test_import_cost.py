@@ -28,7 +28,8 @@ def modules_after(statement: str) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    "statement", ["import ostiary", "import ostiary.http", "import ostiary.vault"]
+    "statement",
+    ["import ostiary", "import ostiary.http", "import ostiary.vault", "import ostiary.governance"],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:
     added = modules_after(statement)
@@ -41,14 +42,27 @@ def test_the_package_alone_brings_two_rooms() -> None:
     assert ours == {"ostiary", "ostiary.errors", "ostiary.secret"}
 
 
-def test_a_domain_brings_no_other_room_of_its_floor() -> None:
-    rooms = {
-        name.split(".")[1] for name in modules_after("import ostiary.vault") if "ostiary." in name
-    }
-    assert "vault" in rooms
-    assert rooms.isdisjoint(
-        {"gateway", "runtime", "workflow", "governance", "devserver", "testing", "cli", "client"}
-    )
+@pytest.mark.parametrize("domain", ["vault", "governance"])
+def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
+    added = modules_after(f"import ostiary.{domain}")
+    rooms = {name.split(".")[1] for name in added if name.startswith("ostiary.")}
+    assert domain in rooms
+    others = {"vault", "gateway", "runtime", "workflow", "governance"} - {domain}
+    assert rooms.isdisjoint(others | {"devserver", "testing", "cli", "client"})
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "from ostiary.governance import Client\nClient('https://localhost:1')",
+        "from ostiary.http import Pool\nPool('https://localhost:1')",
+        "from ostiary.http import Pool\nPool('unix:///tmp/s')",
+    ],
+)
+def test_a_blocking_client_brings_neither_an_event_loop_nor_tls(statement: str) -> None:
+    added = modules_after(statement)
+    assert added.isdisjoint(HEAVY), sorted(added & set(HEAVY))
+    assert "ostiary.governance._async" not in added
 
 
 def test_every_module_imports_on_its_own() -> None:
@@ -56,6 +70,12 @@ def test_every_module_imports_on_its_own() -> None:
     for name in [
         "config",
         "errors",
+        "governance",
+        "governance.contract_guard",
+        "governance.errors",
+        "governance.models",
+        "governance.settings",
+        "governance.stream",
         "http",
         "http.hooks",
         "http.settings",
