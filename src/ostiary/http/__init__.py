@@ -5,6 +5,8 @@ The domains are built on it; use it for whatever service has no domain here.
 
 from __future__ import annotations
 
+from .._io.aio_http import AsyncEventStream
+from .._io.blocking_http import EventStream
 from .._wire.headers import Headers
 from .._wire.http1 import Response
 from .._wire.sse import Event
@@ -14,9 +16,11 @@ from .hooks import RequestInfo, ResponseInfo, RetryInfo
 from .settings import PoolSettings
 
 __all__ = [
+    "AsyncEventStream",
     "AsyncPool",
     "AsyncResponseStream",
     "Event",
+    "EventStream",
     "Headers",
     "Pool",
     "PoolSettings",
