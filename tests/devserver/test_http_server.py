@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from ostiary.devserver import DevserverError, GovernanceOptions, HttpFault, RunningVault, running
 from ostiary.errors import InvalidArgumentError
@@ -368,6 +370,77 @@ def test_concurrent_streams(server: RunningVault) -> None:
             assert events[-2]["data"]["output"] == f"processed: number {number}"
             ids |= {event["trace_id"] for event in events}
         assert len(ids) == 100
+
+
+PIECES = [
+    b"GET ",
+    b"POST ",
+    b"/api/v1/run",
+    b"/api/system/status",
+    b" HTTP/1.1",
+    b" HTTP/1.0",
+    b"\r\n",
+    b"\r\n\r\n",
+    b"\n",
+    b"Host: localhost",
+    b"Content-Length: 5",
+    b"Content-Length: 18446744073709551616",
+    b"Transfer-Encoding: chunked",
+    b"Content-Type: application/json",
+    b"Expect: 100-continue",
+    b"Connection: close",
+    b'{"input":"x"}',
+    b"5\r\nhello\r\n",
+    b"0\r\n\r\n",
+    b"ffffffffffffffffff\r\n",
+    b"\x00",
+    b"\xff\xfe",
+]
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.sampled_from(PIECES) | st.binary(max_size=20), max_size=30))
+def test_nonsense_is_refused_and_forgotten(
+    server: RunningVault, caplog: pytest.LogCaptureFixture, pieces: list[bytes]
+) -> None:
+    with Web(server.governance_socket) as web:
+        try:
+            for piece in pieces:
+                web.sock.sendall(piece)
+            web.sock.shutdown(socket.SHUT_WR)
+            while web.sock.recv(65536):
+                pass
+        except ConnectionError:
+            pass
+    assert caplog.records == []
+    with Web(server.governance_socket) as web:
+        assert web.get("/api/v1/health").status == 200
+
+
+def test_the_first_to_ask_starts_it_and_the_others_wait() -> None:
+    with running(demo=True) as server:
+        found: list[str] = []
+        threads = [
+            threading.Thread(target=lambda: found.append(server.governance_url)) for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(found) == 8
+        assert len(set(found)) == 1
+
+
+def test_the_other_loopback() -> None:
+    try:
+        socket.create_server(("::1", 0), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("this machine has no ::1")
+    with running(demo=True, host="::1") as server:
+        url = server.governance_url
+        assert url.startswith("http://[::1]:")
+        with Web(("::1", int(url.rpartition(":")[2]))) as web:
+            assert web.get("/api/v1/health", headers={"Host": "[::1]"}).status == 200
 
 
 # -- the end ----------------------------------------------------------------------

@@ -40,6 +40,7 @@ class RunningVault:
     def __init__(self, server: VaultServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
+        self._starting = threading.Lock()
         self.home: Path = server.home
         self.socket_path: Path = server.socket_path
         self.tcp: tuple[str, int] | None = server.tcp[0] if server.tcp else None
@@ -114,13 +115,13 @@ class RunningVault:
         """What is to go wrong with its answers; see `ostiary.devserver.HttpFault`."""
         return self._governance.http.faults
 
-    @cached_property
+    @property
     def _governance(self) -> GovernanceServer:
-        server = self._server
-        if server.governance is not None:
-            return server.governance
-        port = 0 if self.tcp is not None else None
-        return _wait(server.open_governance(GovernanceOptions(port=port)), self._loop)
+        with self._starting:  # two threads may ask for the first time at once
+            if self._server.governance is not None:
+                return self._server.governance
+            port = 0 if self.tcp is not None else None
+            return _wait(self._server.open_governance(GovernanceOptions(port=port)), self._loop)
 
     def _do(self, change: Callable[[], T]) -> T:
         """Run a change on the vault's thread, and return once it is committed."""

@@ -21,7 +21,7 @@ from .home import Home
 from .listener import Listener
 from .options import GovernanceOptions, Options, default_home
 from .service import Vault
-from .sockets import LocalSocket, bind_tcp, stop_accepting
+from .sockets import BACKLOG, LocalSocket, bind_tcp, stop_accepting
 
 if TYPE_CHECKING:
     from .governance.server import GovernanceServer
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 __all__ = ["VaultServer"]
 
 _WORKERS = 32
-_BACKLOG = 1024
 _SWEEP = 1.0
 
 
@@ -78,11 +77,11 @@ class VaultServer:
             failing.callback(local.close)
             self.tcp = tuple((self.options.host, sock.getsockname()[1]) for sock in sockets)
             self._servers.append(
-                await loop.create_unix_server(listener.unix, sock=local.socket, backlog=_BACKLOG)
+                await loop.create_unix_server(listener.unix, sock=local.socket, backlog=BACKLOG)
             )
             for sock in sockets:
                 self._servers.append(
-                    await loop.create_server(listener.tcp, sock=sock, backlog=_BACKLOG)
+                    await loop.create_server(listener.tcp, sock=sock, backlog=BACKLOG)
                 )
             failing.pop_all()  # the servers close them now
         shown = f"[{self.options.host}]" if ":" in self.options.host else self.options.host

@@ -11,12 +11,14 @@ import socket
 import stat
 from collections.abc import Sequence
 from pathlib import Path
-from typing import final
+from typing import Final, final
 
 from ..config import parse_address
 from .faults import DevserverError
 
-__all__ = ["LocalSocket", "bind_tcp", "stop_accepting"]
+__all__ = ["BACKLOG", "LocalSocket", "bind_tcp", "stop_accepting"]
+
+BACKLOG: Final = 1024
 
 
 @final
@@ -91,7 +93,7 @@ def _clear(path: Path) -> None:
 
 
 def bind_tcp(host: str, port: int, *, option: str) -> socket.socket:
-    """Bind a TCP socket; `option` is what chooses another port."""
+    """Bind a TCP socket and listen; `option` is what chooses another port."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     # By its number: asyncio turns Nagle's algorithm off for sockets that say they are TCP,
     # and with it a head and a body written apart would take 40 ms.
@@ -99,6 +101,8 @@ def bind_tcp(host: str, port: int, *, option: str) -> socket.socket:
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         sock.bind((host, port))
+        # Here, where a failure is a sentence: two may bind one port, and only one may listen.
+        sock.listen(BACKLOG)
         sock.setblocking(False)
     except OSError as error:
         sock.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import socket
 from typing import TYPE_CHECKING, Any, Final, final
 
 import h11
@@ -35,13 +36,14 @@ _UNWANTED_BYTES: Final = 8 * 1024 * 1024
 
 @final
 class Connection(H11Protocol):
-    """One peer; one request at a time is in hand."""
+    """One peer; one request at a time is in hand. `local` is a Unix socket's."""
 
     def __init__(self, server: HttpServer) -> None:
         super().__init__(server.config, server.state, {"connection": self}, server.loop)
         self.logger = _quiet
         self.access_log = False
         self.lost = False
+        self.local = False
         self.request: asyncio.Task[Any] | None = None
         self.stream: EventStream | None = None
         self._http = server
@@ -53,15 +55,11 @@ class Connection(H11Protocol):
         """Whether the peer does not read what it is sent."""
         return bool(self.flow.write_paused)
 
-    @property
-    def local(self) -> bool:
-        """Whether it came over a Unix socket."""
-        return self.server is not None and self.server[1] is None
-
     # -- asyncio ------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
+        self.local = transport.get_extra_info("socket").family == socket.AF_UNIX
         if self._http.stopping or len(self.connections) > self._http.max_connections:
             self._turn_away(
                 HttpRefusal(503, "UNAVAILABLE", "too many connections; close some, or wait")

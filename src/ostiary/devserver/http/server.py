@@ -14,12 +14,11 @@ from typing import Any, Final, final
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from ..sockets import stop_accepting
+from ..sockets import BACKLOG, stop_accepting
 from .connection import Connection
 
 __all__ = ["HttpServer"]
 
-_BACKLOG: Final = 1024
 _KEEP_ALIVE: Final = 75  # longer than clients keep idle connections: they close first
 _HEAD_BYTES: Final = 64 * 1024
 # On every answer: nothing here is for a cache, nor for a browser to guess at.
@@ -63,7 +62,7 @@ class HttpServer:
                 if sock.family == socket.AF_UNIX
                 else self.loop.create_server
             )
-            self._servers.append(await make(lambda: Connection(self), sock=sock, backlog=_BACKLOG))
+            self._servers.append(await make(lambda: Connection(self), sock=sock, backlog=BACKLOG))
 
     async def stop(self, grace: float) -> None:
         """Accept no more, let answers in hand end, then close what is left."""
