@@ -410,7 +410,9 @@ class AsyncGovernance(AsyncGovernanceNames):
         """
         name = bodies.path_id("command_id", command_id)
         trace = await self._pool.call(routes.TRACE, name, timeout=timeout)
-        return trace or await self._pool.call(routes.TRACE_V1, name, timeout=timeout)
+        if trace is not None:
+            return trace
+        return await self._pool.call(routes.TRACE_V1, name, timeout=timeout)
 
     async def get_trace_async(
         self, command_id: str, *, timeout: Timeout = UNSET

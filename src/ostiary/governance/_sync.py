@@ -377,7 +377,9 @@ class Governance(GovernanceNames):
         """
         name = bodies.path_id("command_id", command_id)
         trace = self._pool.call(routes.TRACE, name, timeout=timeout)
-        return trace or self._pool.call(routes.TRACE_V1, name, timeout=timeout)
+        if trace is not None:
+            return trace
+        return self._pool.call(routes.TRACE_V1, name, timeout=timeout)
 
     def get_trace(self, command_id: str, *, timeout: Timeout = UNSET) -> TraceResponse | None:
         """Return a decision with its reasons; None when the server has none of that id."""
