@@ -527,7 +527,10 @@ class AsyncPool:
                     f"the reply to {plan.name}", error, empty=len(response.body) == 0
                 )
             # Outside the handler: its exception may hold the bytes it failed on.
-            raise failure
+            try:
+                raise failure
+            finally:
+                del failure  # a frame that refers to what it raised is a circle
         except OstiaryError as error:
             # A traceback records the locals of the frames that raise.
             del ids, query, body, headers, idempotency_key
