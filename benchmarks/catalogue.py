@@ -415,6 +415,7 @@ CASES: tuple[Case, ...] = (
         "MB",
         code=f"{_VAULT}; c = {_MAKE}",
     ),
+    _share("lock", "a computation that never waits", "floor", "lock"),
     _share("socket", "a blocking socket, nothing parsed", "peer", "socket"),
     _share("pycurl", "pycurl 7.49.0", "peer", "pycurl"),
     _share("wreq", "wreq 0.13.0", "peer", "wreq"),

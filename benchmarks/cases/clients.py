@@ -251,6 +251,13 @@ def plain_socket(work: Work) -> Iterator[Call]:
         yield call
 
 
+@contextmanager
+def keeps_the_lock(work: Work) -> Iterator[Call]:
+    """No exchange at all: some microseconds of C that never release the interpreter lock."""
+    numbers = list(range(1000))
+    yield lambda: sum(numbers)
+
+
 # --- peers, asyncio ---------------------------------------------------------------------------
 
 
@@ -339,6 +346,7 @@ SYNC: dict[str, Callable[[Work], AbstractContextManager[Call]]] = {
     "urllib3": urllib3,
     "wreq": wreq,
     "socket": plain_socket,
+    "lock": keeps_the_lock,
 }
 ASYNC: dict[str, Callable[[Work, int], AbstractAsyncContextManager[Task]]] = {
     "leaf": async_leaf,
