@@ -234,6 +234,26 @@ def test_a_client_that_asks_to_close(web: Web) -> None:
     assert web.at_end()
 
 
+def test_small_writes_are_not_held_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With Nagle's algorithm a body that follows its head takes 40 ms."""
+    seen: list[int] = []
+    with running(demo=True) as server:
+        host, port = server.governance_url.removeprefix("http://").split(":")
+        from ostiary.devserver.http.connection import Connection
+
+        made = Connection.connection_made
+
+        def watching(self: Connection, transport: Any) -> None:
+            sock = transport.get_extra_info("socket")
+            seen.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+            made(self, transport)
+
+        monkeypatch.setattr(Connection, "connection_made", watching)
+        with Web((host, int(port))) as web:
+            assert web.get("/api/v1/health").status == 200
+    assert seen == [1]
+
+
 def test_upgrades_are_not_taken(web: Web, capfd: pytest.CaptureFixture[str]) -> None:
     reply = web.get("/api/v1/health", headers={"Connection": "Upgrade", "Upgrade": "websocket"})
     assert reply.status == 200
@@ -293,6 +313,10 @@ def test_a_silent_connection_is_closed(
     with Web(server.governance_socket) as slow:
         slow.sock.sendall(b"GET /api/v1/health HT")
         assert slow.at_end()
+    with Web(server.governance_socket) as known:
+        assert known.get("/api/v1/health").status == 200
+        known.sock.sendall(b"GET /api/v1/health HT")
+        assert known.at_end()
     with Web(server.governance_socket) as drip, pytest.raises(ConnectionError):
         for _ in range(3000):  # each byte would begin the wait anew, were it counted from there
             drip.sock.sendall(b"G")
