@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 import traceback
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -136,6 +136,15 @@ def test_idle_connections_are_few_and_short_lived(pools: Pools, peers: Peers) ->
 # --- interrupted
 
 
+@pytest.fixture
+def _interruptible() -> Iterator[None]:
+    """Have Ctrl-C raise, also where whoever started the tests turned it off."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_a_call_and_not_the_pool(peers: Peers) -> None:
     peer = peers(script(stall, answer(200, b"good")))
     with Pool(peer.url(), timeout=60) as pool:
@@ -155,6 +164,7 @@ def test_ctrl_c_ends_a_call_and_not_the_pool(peers: Peers) -> None:
     assert len(peer.asked) == 2
 
 
+@pytest.mark.usefixtures("_interruptible")
 def test_ctrl_c_ends_the_wait_between_attempts(peers: Peers) -> None:
     waiting = threading.Event()
     peer = peers(script(answer(503, b"", [("Retry-After", "30")]), answer(200, b"good")))
