@@ -374,7 +374,6 @@ def test_a_plain_answer_is_no_stream(connect: Connect, peers: Any) -> None:
         'data: {"type": 5}',
         'data: {"type": "token", "data": "text"}',
         "data: " + "[" * 5000,
-        'data: {"type": "token"}\ndata: not JSON',
     ],
     ids=lambda line: line[:40],
 )
@@ -398,10 +397,22 @@ def test_bytes_that_are_no_text(connect: Connect, peers: Any) -> None:
 
 def test_events_before_a_bad_one_are_not_lost(connect: Connect, peers: Any) -> None:
     together = event("start") + event("token") + "data: nonsense\n\n"
-    stream = connect(peers(streams(together))).stream("x")
-    assert [next(stream).type, next(stream).type] == ["start", "token"]
-    with pytest.raises(HestiaProtocolError):
-        next(stream)
+    for text in (together, together.replace("}\n\n", "}\n")):
+        stream = connect(peers(streams(text))).stream("x")
+        assert [next(stream).type, next(stream).type] == ["start", "token"]
+        with pytest.raises(HestiaProtocolError):
+            next(stream)
+        assert list(stream) == []
+
+
+@pytest.mark.parametrize("tail", ["data: {", 'data: {"type": "token"}\ndata: {"type"', "data: x"])
+def test_half_an_event_at_the_end_is_a_stream_cut_short(
+    connect: Connect, peers: Any, tail: str
+) -> None:
+    stream = connect(peers(streams(event("start"), tail))).stream("x")
+    assert next(stream).type == "start"
+    with pytest.raises(HestiaConnectionLostError, match="done"):
+        list(stream)
 
 
 def test_the_message_does_not_show_what_came(connect: Connect, peers: Any) -> None:

@@ -24,7 +24,7 @@ from ._twins import (
     AsyncTwin,
     Timeout,
 )
-from .errors import FAMILY, HestiaArgumentError
+from .errors import FAMILY, HestiaArgumentError, HestiaError, HestiaProtocolError
 from .models import (
     AgentResult,
     ChatResponse,
@@ -488,6 +488,8 @@ class AsyncRunStream:
                 if isinstance(event, StreamEvent):
                     break
                 self._ready.extend(unfold(found))
+            if isinstance(event, HestiaError):
+                raise event
             if self._grammar is not None:
                 self._grammar.check(event)
         except BaseException as error:
@@ -520,6 +522,9 @@ class AsyncRunStream:
         assert self._decoder is not None
         for found in self._decoder.feed(b"\n\n"):
             self._ready.extend(unfold(found))
+        if self._ready and isinstance(self._ready[-1], HestiaProtocolError):
+            # Half an event: the response was cut, whatever its end looked like.
+            self._ready[-1] = cut_short()
         if not self._ready:
             if self._grammar is not None:
                 self._grammar.check(END)

@@ -26,7 +26,7 @@ from ._twins import (
     Timeout,
     Twin,
 )
-from .errors import FAMILY, HestiaArgumentError
+from .errors import FAMILY, HestiaArgumentError, HestiaError, HestiaProtocolError
 from .models import (
     AgentResult,
     ChatResponse,
@@ -453,6 +453,8 @@ class RunStream:
                 if isinstance(event, StreamEvent):
                     break
                 self._ready.extend(unfold(found))
+            if isinstance(event, HestiaError):
+                raise event
             if self._grammar is not None:
                 self._grammar.check(event)
         except BaseException as error:
@@ -485,6 +487,9 @@ class RunStream:
         assert self._decoder is not None
         for found in self._decoder.feed(b"\n\n"):
             self._ready.extend(unfold(found))
+        if self._ready and isinstance(self._ready[-1], HestiaProtocolError):
+            # Half an event: the response was cut, whatever its end looked like.
+            self._ready[-1] = cut_short()
         if not self._ready:
             if self._grammar is not None:
                 self._grammar.check(END)

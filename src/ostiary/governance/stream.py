@@ -107,7 +107,7 @@ def is_done_event(event: StreamEvent) -> TypeGuard[StreamEvent]:
 
 
 END: Final = object()
-"""What `unfold` yields for `[DONE]`."""
+"""What `unfold` returns for `[DONE]`."""
 
 _DONE: Final = b"[DONE]"
 
@@ -128,49 +128,49 @@ def read_payload(data: bytes) -> Payload:
 
 
 def unfold(event: Event[Payload]) -> list[StreamEvent | object]:
-    """Return what one event of the standard holds: any number of ours, and perhaps `END`.
+    """Return what one event of the standard holds: any number of ours, then perhaps one more.
 
-    The `event:` line names those that do not name themselves.
+    That one is `END`, or the `HestiaProtocolError` to raise for what is no event. The `event:`
+    line names those that do not name themselves.
     """
     if isinstance(event.data, StreamEvent):
         return [event.data]
     data, name = event.data.strip(), event.event
     if not data:
         return []
-    if data == _DONE:
-        return [END]
+    if b"\n" not in data:
+        return [_one(data, name)]
     try:
         return [_event(_decode_any(data), name)]
-    except _UNREADABLE:
+    except (*_UNREADABLE, HestiaProtocolError):
         pass
     # Objects on lines of their own, with no empty line between them, are an event each.
     found: list[StreamEvent | object] = []
-    for line in data.split(b"\n"):
-        line = line.strip()
-        if line == _DONE:
-            found.append(END)
+    for line in filter(None, map(bytes.strip, data.split(b"\n"))):
+        found.append(_one(line, name))
+        if not isinstance(found[-1], StreamEvent):
             break
-        if line:
-            found.append(_event(_object(line), name))
     return found
+
+
+def _one(line: bytes, name: str) -> StreamEvent | object:
+    if line == _DONE:
+        return END
+    try:
+        return _event(_decode_any(line), name)
+    except HestiaProtocolError as error:
+        return error.with_traceback(None)
+    except _UNREADABLE as error:
+        problem = type(error).__name__
+    return HestiaProtocolError(
+        f"the data of a stream's event is not JSON ({problem}); the stream is closed", sent=True
+    )
 
 
 def cut_short() -> HestiaConnectionLostError:
     """Make the error for a stream without its last event."""
     return HestiaConnectionLostError(
         "the stream ended without its `done` event; what came may not be all", sent=True
-    )
-
-
-def _object(line: bytes) -> object:
-    try:
-        return _decode_any(line)
-    except _UNREADABLE as error:
-        problem = type(error).__name__
-    # Outside the handler, whose exception may hold what it failed on; so may this frame.
-    del line
-    raise HestiaProtocolError(
-        f"the data of a stream's event is not JSON ({problem}); the stream is closed", sent=True
     )
 
 
