@@ -234,8 +234,7 @@ CASES: tuple[Case, ...] = (
     _http("P2.run-tcp", "GovernanceClient.run, TCP", "ours", "http:public", 20_000, tcp=True),
     *_exchanges("P3", 64, 64),
     *_exchanges("P4", 32, 256),
-    _flat("aiohttp", "aiohttp", "peer", "aiohttp", 4_224),
-    _flat("httpx2", "httpx2", "peer", "httpx2", 1_056),
+    _flat("aiohttp", "aiohttp 3.14.5", "peer", "aiohttp", 2_112),
     _flat("fetch", "AsyncHttpPool.fetch", "ours", "leaf", 16_896),
     _flat("pool", "AsyncPool.request", "ours", "pool", 16_896),
     _calls("P5.c-floor", "C floor: send, recv", "floor", "framed:c_floor", 40_000),
@@ -432,12 +431,14 @@ CASES: tuple[Case, ...] = (
     *_idle("client", "client: HttpPool", "ours", "leaf", 10_000, "clients"),
     *_idle("client", "client: Pool", "ours", "pool", 10_000, "clients"),
     *_idle("client", "client: GovernanceClient", "ours", "governance", 10_000, "clients"),
-    *_idle("connection", "connection: httpx 0.28.1", "peer", "httpx", 200, "connections"),
-    *_idle("connection", "connection: httpx2 2.16.2", "peer", "httpx2", 200, "connections"),
-    *_idle("connection", "connection: urllib3 2.8.0", "peer", "urllib3", 200, "connections"),
+    *_idle("connection", "connection: httpx 0.28.1", "peer", "httpx", 80, "connections"),
+    *_idle("connection", "connection: httpx2 2.16.2", "peer", "httpx2", 80, "connections"),
+    *_idle("connection", "connection: urllib3 2.8.0", "peer", "urllib3", 80, "connections"),
     *_idle("connection", "connection: HttpPool", "ours", "leaf", 200, "connections"),
-    *_idle("async", "asyncio connection: httpx", "peer", "httpx", 200, "async_connections"),
-    *_idle("async", "asyncio connection: aiohttp", "peer", "aiohttp", 200, "async_connections"),
+    *_idle("async", "asyncio connection: httpx 0.28.1", "peer", "httpx", 80, "async_connections"),
+    *_idle(
+        "async", "asyncio connection: aiohttp 3.14.5", "peer", "aiohttp", 200, "async_connections"
+    ),
     *_idle("async", "asyncio connection: AsyncHttpPool", "ours", "leaf", 200, "async_connections"),
 )
 
