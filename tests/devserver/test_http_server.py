@@ -502,6 +502,16 @@ def test_stopping_answers_what_is_in_hand(tmp_path: Path, no_leaked_descriptors:
         assert trace(server, answers[0]["trace_id"])["outcome"] == "cancelled"
 
 
+def test_a_reader_that_stalls_does_not_hold_up_the_end() -> None:
+    with ExitStack() as stack:
+        with running(demo=True, tcp=False, stop_grace=0.05) as server:
+            stalled = stack.enter_context(Web(server.governance_socket))
+            stalled.send("POST", STREAM, {"input": ("w" * 4000 + " ") * 200})
+            assert stalled.head()[0] == 200
+        with pytest.raises((EOFError, ConnectionError)):
+            list(stalled.chunks())
+
+
 def test_nothing_is_left_open(tmp_path: Path, no_leaked_descriptors: None) -> None:
     for _ in range(3):
         with running(tmp_path / "home", demo=True) as server:

@@ -65,6 +65,15 @@ def test_governance_environment(ostiary_governance_environment):
     assert "OSTIARY_GOVERNANCE_API_KEY" not in os.environ
     assert ask(os.environ["OSTIARY_GOVERNANCE_URL"], "/api/v1/trace/abc-123-def")
 
+def test_governance_client(ostiary_governance_client):
+    assert ostiary_governance_client.run("create a report").mode == "ALLOW"
+
+def test_async_governance_client(ostiary_async_governance_client):
+    async def main():
+        async with ostiary_async_governance_client as client:
+            return [event.type async for event in client.run_stream("x")]
+    assert asyncio.run(main()) == ["start", "token", "token", "final", "done"]
+
 SEEN = []
 
 def test_shared(ostiary_session_vault):
@@ -85,7 +94,7 @@ def test_the_fixtures(tmp_path: Path) -> None:
         check=False,
         env=_environment(),
     )
-    assert "10 passed" in done.stdout, done.stdout + done.stderr
+    assert "12 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
@@ -104,6 +113,7 @@ def test_importing_it_is_cheap() -> None:
         assert f"'{heavy}'" not in outside
     assert "ostiary.devserver" not in inside
     assert "ostiary.vault" not in inside
+    assert "ostiary.governance" not in inside
 
 
 def _environment() -> dict[str, str]:

@@ -13,13 +13,16 @@ import pytest
 
 if TYPE_CHECKING:
     from ..devserver import RunningVault
+    from ..governance import AsyncGovernanceClient, GovernanceClient
     from ..vault import AsyncVaultClient, VaultClient
 
 __all__ = [
     "MakeAsyncVaultClient",
     "MakeVaultClient",
+    "ostiary_async_governance_client",
     "ostiary_async_vault_client",
     "ostiary_governance",
+    "ostiary_governance_client",
     "ostiary_governance_environment",
     "ostiary_governance_unix_url",
     "ostiary_governance_url",
@@ -160,6 +163,23 @@ def ostiary_governance_url(ostiary_governance: RunningVault) -> str:
 def ostiary_governance_unix_url(ostiary_governance: RunningVault) -> str:
     """The base URL of `ostiary_governance` on its Unix socket."""
     return ostiary_governance.governance_unix_url
+
+
+@pytest.fixture
+def ostiary_governance_client(ostiary_governance: RunningVault) -> Iterator[GovernanceClient]:
+    """A client of `ostiary_governance`, over its Unix socket."""
+    from ..governance import GovernanceClient
+
+    with GovernanceClient(ostiary_governance.governance_unix_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ostiary_async_governance_client(ostiary_governance: RunningVault) -> AsyncGovernanceClient:
+    """The same for asyncio; the test closes it, on the loop it used it on."""
+    from ..governance import AsyncGovernanceClient
+
+    return AsyncGovernanceClient(ostiary_governance.governance_unix_url)
 
 
 @pytest.fixture

@@ -10,8 +10,10 @@ import secrets
 import socket
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, final
+from typing import Final, final
 from urllib.parse import quote
+
+from starlette.types import ASGIApp
 
 from ...secret import Secret
 from ..faults import DevserverError
@@ -25,7 +27,7 @@ from .staged import HttpFaults
 
 __all__ = ["HttpDomain"]
 
-_TOKEN_BYTES = 32
+_TOKEN_BYTES: Final = 32
 
 
 @final
@@ -38,7 +40,14 @@ class HttpDomain:
     """
 
     def __init__(
-        self, name: str, home: Path, app: Any, meter: Meter, options: Options, *, port: int | None
+        self,
+        name: str,
+        home: Path,
+        app: ASGIApp,
+        meter: Meter,
+        options: Options,
+        *,
+        port: int | None,
     ) -> None:
         self.name = name
         self.socket_path = home / f"{name}.sock"

@@ -26,7 +26,7 @@ from .connection import Connection
 from .refusals import HttpRefusal, error_body
 from .staged import HttpFault, HttpFaults
 
-__all__ = ["Front", "Json", "read_json"]
+__all__ = ["Front", "Json", "Meter", "read_json"]
 
 T = TypeVar("T")
 
