@@ -107,6 +107,11 @@ class Ledger:
         self.took.append(time.perf_counter() - began)
 
 
+def due(task: str) -> str:
+    """Return how governance must decide."""
+    return "BLOCK" if BLOCKED in task else "THROTTLE" if THROTTLED in task else "ALLOW"
+
+
 @dataclass
 class Agent:
     """One agent, and what it counted on its own side."""
@@ -137,13 +142,13 @@ class Agent:
         if value != CREDENTIALS[path]:
             raise DemoError(f"the lease of {path} holds something else")
 
-    def answered(self, task: str, decision: str, answer: RunResponse) -> None:
-        """Take the result of a run: decided so, of this task and of no other."""
-        if answer.decision != decision:
-            raise DemoError(f"governance decided {answer.decision} where {decision} is due")
+    def answered(self, task: str, answer: RunResponse) -> None:
+        """Take the result of a run: decided as it must be, of this task and of no other."""
+        if answer.decision != due(task):
+            raise DemoError(f"governance decided {answer.decision} where {due(task)} is due")
         if answer.text != f"processed: {task}":
             raise DemoError("governance answered with the result of something else")
-        self._decided(answer.trace_id, decision)
+        self._decided(answer.trace_id, due(task))
 
     def streamed(self, task: str, events: Sequence[StreamEvent]) -> None:
         """Take a whole stream: its words, and an end that says the same."""
@@ -151,13 +156,15 @@ class Agent:
         words = "".join(event.data["text"] for event in events if event.type == "token")
         if words != answer.text:
             raise DemoError("the words of a stream are not its result")
-        self.answered(task, "ALLOW", answer)
+        self.answered(task, answer)
         self.streams += 1
         self.events += len(events)
         self.events_due += len(words.split()) + 3  # `start`, `final`, `done`
 
-    def blocked(self, block: GovernanceBlock) -> None:
-        """Take a refusal that was expected."""
+    def blocked(self, task: str, block: GovernanceBlock) -> None:
+        """Take a refusal, which must have been due."""
+        if due(task) != "BLOCK":
+            raise DemoError(f"governance blocked where {due(task)} is due")
         self._decided(block.trace_id, "BLOCK")
 
     def _decided(self, trace_id: str, decision: str) -> None:
@@ -194,7 +201,7 @@ async def run_on_loop(
         for task, other in agent.tasks():
             with agent.governance.call():
                 answer = await governance.run_async(task, agent_id=agent.name)
-            agent.answered(task, "ALLOW", answer)
+            agent.answered(task, answer)
             async with contextlib.AsyncExitStack() as held:
                 for path in CREDENTIALS:
                     await held.enter_async_context(leased_on_loop(agent, vault, path))
@@ -211,9 +218,9 @@ async def run_on_loop(
                 try:
                     answer = await governance.run_async(other, agent_id=agent.name)
                 except GovernanceBlock as block:
-                    agent.blocked(block)
+                    agent.blocked(other, block)
                 else:
-                    agent.answered(other, "THROTTLE", answer)
+                    agent.answered(other, answer)
             if over():
                 return
 
@@ -240,7 +247,7 @@ def run_on_thread(
         for task, other in agent.tasks():
             with agent.governance.call():
                 answer = governance.run(task, agent_id=agent.name)
-            agent.answered(task, "ALLOW", answer)
+            agent.answered(task, answer)
             with contextlib.ExitStack() as held:
                 for path in CREDENTIALS:
                     held.enter_context(leased_on_thread(agent, vault, path))
@@ -255,9 +262,9 @@ def run_on_thread(
                 try:
                     answer = governance.run(other, agent_id=agent.name)
                 except GovernanceBlock as block:
-                    agent.blocked(block)
+                    agent.blocked(other, block)
                 else:
-                    agent.answered(other, "THROTTLE", answer)
+                    agent.answered(other, answer)
             if over():
                 return
 
