@@ -22,12 +22,14 @@ def environment(home: Path) -> dict[str, str]:
     return kept | {"HOME": str(home), "TMPDIR": str(home)}
 
 
-def run(name: str, home: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    name: str, home: Path, *arguments: str, **variables: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(EXAMPLES / name), *arguments],
         capture_output=True,
         text=True,
-        env=environment(home),
+        env=environment(home) | variables,
         timeout=PATIENCE,
         check=False,
     )
@@ -80,6 +82,28 @@ def rows_of(table: str) -> dict[str, tuple[str, str]]:
 
 def number(shown: str) -> int:
     return int(shown.replace(",", ""))
+
+
+def test_governance_quickstart(start_dev: Any, user_home: Path) -> None:
+    where = start_dev("--demo", "--no-tcp").ready["governance"]["unix_url"]
+    done = run("governance_quickstart.py", user_home, OSTIARY_GOVERNANCE_URL=where)
+    assert done.returncode == 0, done.stderr
+    assert "create a report: ALLOW, processed: create a report" in done.stdout
+    assert "send an email to everyone: THROTTLE" in done.stdout
+    assert "delete all production data: BLOCK" in done.stdout
+    assert "  policy R-1, risk 0.9" in done.stdout
+    assert done.stdout.endswith("[done] {}\n")
+    assert done.stderr == ""
+
+
+def test_governance_async(user_home: Path) -> None:
+    done = run("governance_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "write a poem: processed: write a poem" in done.stdout
+    assert "delete all production data: blocked, see " in done.stdout
+    assert "stopped after 'processed:'" in done.stdout
+    assert done.stderr == ""
+    assert not list(user_home.iterdir()), "its service was temporary"
 
 
 def test_demo(user_home: Path) -> None:

@@ -108,7 +108,7 @@ def test_key_files_that_cannot_be_meant(
 
 
 def test_a_key_file_that_is_no_file(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    for path in (tmp_path, "/dev/zero", "\0"):
+    for path in (tmp_path, "/dev/zero", "\0", "~\ud800"):
         with pytest.raises(HestiaArgumentError):
             from ostiary.governance.settings import read_key_file
 

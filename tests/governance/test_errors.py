@@ -258,8 +258,10 @@ def test_errors_travel_whole(cls: type[HestiaError]) -> None:
     error = cls("what happened")
     error.trace_id = "t-1"
     error.add_note("seen")
-    for other in (copy.copy(error), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+    pickles = [pickle.dumps(error, protocol) for protocol in range(pickle.HIGHEST_PROTOCOL + 1)]
+    for other in (copy.copy(error), copy.deepcopy(error), *map(pickle.loads, pickles)):
         assert type(other) is cls
+        assert other.args == error.args
         assert (str(other), repr(other), other.__dict__) == (
             str(error),
             repr(error),
@@ -268,13 +270,31 @@ def test_errors_travel_whole(cls: type[HestiaError]) -> None:
         assert other.code == error.code
 
 
+@pytest.mark.parametrize("cls", tree(), ids=lambda cls: cls.__name__)
+def test_errors_say_something(cls: type[HestiaError]) -> None:
+    assert cls.__doc__
+    assert str(cls()).startswith(f"[{cls().code}] ")
+    assert cls().code
+    with pytest.raises(cls, match=r"^\["):
+        raise cls("what happened")
+
+
 def test_the_tree_is_drawn_as_it_is() -> None:
-    drawn = re.findall(r"^([│├└─ ]*)(\w+)  ", errors.__doc__ or "", re.M)
-    drawn += re.findall(r"^([│├└─ ]*)(\w+)$", errors.__doc__ or "", re.M)
-    names = {name for _, name in drawn}
-    assert {cls.__name__ for cls in tree()} - {"_FixedCode"} == names
-    for mark, name in drawn:
-        assert len(mark) % 4 == 0, name
+    path: list[str] = []
+    drawn: dict[str, str | None] = {}
+    for line in (errors.__doc__ or "").splitlines():
+        if found := re.match(r"([│├└─ ]*)((?:Hestia|Governance|Invalid|Not)\w+)(?:  |$)", line):
+            path = [*path[: len(found[1]) // 4], found[2]]
+            drawn[found[2]] = path[-2] if len(path) > 1 else None
+    classes = {cls.__name__: cls for cls in tree() if cls is not errors._FixedCode}
+    assert set(drawn) == set(classes)
+    for name, parent in drawn.items():
+        if parent is not None:
+            assert issubclass(classes[name], classes[parent])
+            assert classes[parent] in (
+                *classes[name].__bases__,
+                *classes[name].__bases__[0].__bases__,
+            )
 
 
 def test_every_class_can_be_raised() -> None:

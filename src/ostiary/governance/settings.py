@@ -130,10 +130,11 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
     Raises `HestiaArgumentError` for a file that is not there, is no regular file, holds
     anything but one line of printable ASCII, or belongs to this user and lets others read it.
     """
-    name: str = os.path.expanduser(os.fspath(path))
+    name = os.fspath(path)
     key: Secret | None = None
     problem: str | None
     try:
+        name = os.path.expanduser(name)
         with open(name, "rb") as file:
             found = os.fstat(file.fileno())
             if not stat.S_ISREG(found.st_mode):
