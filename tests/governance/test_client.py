@@ -31,6 +31,7 @@ from ostiary.governance import (
     HestiaConnectError,
     HestiaError,
     HestiaRateLimitError,
+    HestiaStateError,
     HestiaUnavailableError,
     RunResponse,
 )
@@ -442,6 +443,24 @@ def test_awaitable_names_on_the_blocking_client(peers: Any) -> None:
         assert client.chat("m") == client.chat.send("m") == first[0]
         assert client.agents("a", "t") == first[1]
     assert {asked.header("authorization") for asked in peer.asked} == {f"Bearer {KEY}"}
+
+
+def test_a_closed_client_is_closed_in_both_colours(peers: Any) -> None:
+    peer = peers(ANYTHING)
+
+    async def main() -> None:
+        client = AsyncClient(peer.url())
+        client.chat.run("m")
+        await client.close()
+        with pytest.raises(HestiaStateError):
+            client.chat.run("m")
+        other = Client(peer.url())
+        other.close()
+        with pytest.raises(HestiaStateError):
+            await other.chat.run_async("m")
+
+    asyncio.run(main())
+    assert len(peer.asked) == 1
 
 
 def test_the_blocking_client_works_inside_a_running_loop_without_a_thread(peers: Any) -> None:

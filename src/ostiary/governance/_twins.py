@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from msgspec import UNSET, UnsetType
 
+from .errors import HestiaStateError
 from .models import (
     AgentResult,
     ChatResponse,
@@ -37,12 +38,14 @@ class AsyncTwin:
     def __init__(self, settings: GovernanceSettings) -> None:
         self._settings = settings
         self._made: dict[str, GovernanceClient] = {}
+        self._closed = False
 
     @property
     def client(self) -> GovernanceClient:
         """The same client at every call."""
         made = self._made.get("client")
         if made is None:
+            _require_open(self._closed)
             from ._sync import GovernanceClient
 
             # Two threads that meet here agree on one.
@@ -50,7 +53,8 @@ class AsyncTwin:
         return made
 
     def close(self) -> None:
-        """Close it, if there is one."""
+        """Close it, if there is one. Final."""
+        self._closed = True
         while self._made:
             self._made.popitem()[1].close()
 
@@ -63,16 +67,24 @@ class Twin:
 
     def __init__(self, settings: GovernanceSettings) -> None:
         self._settings = settings
+        self._closed = False
 
     @property
     def client(self) -> AsyncGovernanceClient:
         """A new client, to be entered."""
+        _require_open(self._closed)
         from ._async import AsyncGovernanceClient
 
         return AsyncGovernanceClient.made_from(self._settings)
 
     def close(self) -> None:
-        """Nothing stays open."""
+        """Make no more of them. Final."""
+        self._closed = True
+
+
+def _require_open(closed: bool) -> None:
+    if closed:
+        raise HestiaStateError("the client is closed; make another one")
 
 
 class _AsyncNames:
