@@ -124,10 +124,10 @@ class Hung:
         self.gone = threading.Event()
 
     def __call__(self, exchange: Exchange) -> None:
-        exchange.start_events()
-        for piece in self.pieces:
-            exchange.chunk(piece)
         try:
+            exchange.start_events()
+            for piece in self.pieces:
+                exchange.chunk(piece)
             exchange.link.read_exactly(1)
         finally:
             self.gone.set()
