@@ -101,7 +101,8 @@ coverage: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/coverage ## the test suite un
 docs docs-serve: export NO_MKDOCS_2_WARNING := 1
 
 docs: $(STAMPS)/built $(STAMPS)/docs ## build the site into site/
-	@$(PY) -m mkdocs build --strict --quiet
+	@# not --quiet: what is not said is not counted, and --strict then passes over warnings
+	@$(PY) -m mkdocs build --strict
 	@echo "docs: site/index.html"
 
 docs-serve: $(STAMPS)/built $(STAMPS)/docs ## show the site while it is written
