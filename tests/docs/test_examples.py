@@ -223,8 +223,27 @@ def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_there_is_something_to_run() -> None:
     python = [b for found in ALL.values() for b in found if b.language == "python" and not b.notest]
-    assert len(python) >= 15
-    assert {"README.md", "docs/index.md", "docs/vault.md"} <= set(RUNNABLE)
+    assert len(python) >= 60
+    pages = {"README.md", "docs/index.md", "docs/vault.md", "docs/governance.md", "docs/http.md"}
+    assert pages <= set(RUNNABLE)
+    commands_run = {
+        command.split()[1]
+        for found in ALL.values()
+        for block in found
+        if block.language == "console"
+        for command in commands(block)
+        if command.startswith("ostiary ")
+    }
+    assert {"dev", "doctor", "governance", "vault"} <= commands_run
+
+
+def test_every_page_is_in_the_site() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text("utf-8").partition("\nnav:")[2]
+    navigation = navigation.partition("\nextra_css:")[0]
+    listed = re.findall(r": (\S+\.md)$", navigation, re.M)
+    assert sorted(listed) == sorted(
+        page.relative_to(ROOT / "docs").as_posix() for page in PAGES if page.name != "README.md"
+    )
 
 
 def test_every_fence_is_read_and_its_language_known() -> None:
