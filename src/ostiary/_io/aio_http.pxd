@@ -24,8 +24,11 @@ cdef class _Exchange(Ticket):
         bint streams
 
         # a response that streams
+        Response response               # its head; None until it has come
         object pieces                   # deque: what has come and is not read yet
-        object plain                    # ContentDecoder or None
+        object plain                    # ContentDecoder or None: its reader decodes, not we
+        object parts                    # iterator: what it makes of a piece, or None
+        bint plain_ended
         EventDecoder decoder            # None: the body is read in pieces
         list events
         Py_ssize_t buffered             # bytes that came since everything was last read
@@ -39,6 +42,7 @@ cdef class _Exchange(Ticket):
     cdef int give(self, ResponseReader reader, Slab slab) except -1
     cdef int wake(self) except -1
     cdef int finish(self, double grace) except -1
+    cdef object next_part(self)
 
 
 cdef class AsyncHttpConnection:
@@ -114,7 +118,6 @@ cdef class AsyncResponseStream:
     """A response whose body is read as it comes."""
     cdef:
         _Exchange _exchange
-        Response _response
 
 
 cdef class AsyncEventStream:

@@ -123,19 +123,40 @@ cdef class _Exchange(Ticket):
             return 0
         self.buffered += reader.piece_size
         if self.decoder is None:
-            if self.plain is None:
-                self.pieces.append(reader.take(slab))
-            else:
-                self.pieces.extend(self.plain.feed(reader.take(slab)))
-            return 0
-        if self.plain is None:
-            self.decoder.take(reader.piece, reader.piece_size, self.events)
+            self.pieces.append(reader.take(slab))
         else:
-            for part in self.plain.feed(reader.take(slab)):
-                self.decoder.feed(part, self.events)
-        if self.decoder.done:
-            self.finish(LAST_CHUNK)
+            self.decoder.take(reader.piece, reader.piece_size, self.events)
+            if self.decoder.done:
+                self.finish(LAST_CHUNK)
         return 0
+
+    cdef object next_part(self):
+        """Return more of what the pieces decode to; None when more have to come first.
+
+        A piece is decoded when its reader gets there: it may hold a thousand times its size.
+        """
+        try:
+            while True:
+                if self.parts is None:
+                    if self.pieces:
+                        self.parts = self.plain.feed(self.pieces.popleft())
+                    elif self.over and self.failure is None and not self.plain_ended:
+                        self.plain_ended = True
+                        self.plain.finish()
+                        return None
+                    else:
+                        return None
+                part = next(self.parts, None)
+                if part is not None:
+                    return part
+                self.parts = None
+        except BaseException as error:
+            self.parts = None
+            self.abort()
+            self.pieces.clear()
+            self.plain_ended = True
+            self.failure = error
+            return None
 
     def decode(self, EventDecoder decoder):
         """Read the body as events from here on."""
@@ -303,6 +324,8 @@ cdef class AsyncHttpConnection:
         if self._tls.closed:
             self._doomed = True
             if self._exchange is not None:
+                if self._slab is None:
+                    self._slab = borrow()
                 if not self._reader.begun(self._slab):
                     raise lost("waiting for the response", 0, True)
                 self._follow(self._reader.end(self._slab))
@@ -325,8 +348,6 @@ cdef class AsyncHttpConnection:
                     if exchange.future is not None:
                         self._give_head(exchange)
                     self._reader.claim()
-                    if exchange.plain is not None and not exchange.drains:
-                        exchange.plain.finish()
                     self._done()
                     exchange.over = True
                     exchange.wake()
@@ -344,7 +365,12 @@ cdef class AsyncHttpConnection:
         if exchange.streams:
             if exchange.events or exchange.pieces:
                 exchange.wake()
-            if exchange.buffered > BUFFERED and not self._paused:
+            # Only while its reader has something to read: one event may be longer than that.
+            if (
+                exchange.buffered > BUFFERED
+                and (exchange.events or exchange.pieces)
+                and not self._paused
+            ):
                 self._paused = True
                 self._loop.remove_reader(self._fd)
             # An idle stream holds no buffer.
@@ -354,20 +380,18 @@ cdef class AsyncHttpConnection:
         return 0
 
     def _give_head(self, _Exchange exchange):
-        cdef AsyncResponseStream stream = AsyncResponseStream.__new__(AsyncResponseStream)
-        stream._exchange = exchange
-        stream._response = self._reader.response
+        exchange.response = self._reader.response
         exchange.pieces = deque()
-        if stream._response.coded:
+        if exchange.response.coded:
             from .._wire.coding import ContentDecoder
 
             exchange.plain = ContentDecoder(
-                stream._response.headers["content-encoding"], limit=exchange.pool._max_plain
+                exchange.response.headers["content-encoding"], limit=exchange.pool._max_plain
             )
         future, exchange.future = exchange.future, None
         self.deadline = INFINITY
         if not future.done():
-            future.set_result(stream)
+            future.set_result(None)
 
     cdef int _done(self) except -1:
         """The response was read to its end."""
@@ -420,6 +444,8 @@ cdef class AsyncHttpConnection:
             records = self._tls.farewell()
             sys_send(fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
         self._sock.close()
+        # They are bound to this object: without them it ends with its last reference.
+        self._readable_call = self._writable_call = None
         if self._slab is not None:
             give_back(self._slab)
             self._slab = None
@@ -505,12 +531,19 @@ cdef class AsyncHttpPool:
         self, RequestHead head not None, bytes target not None, bytes body, extra,
         double deadline, /
     ):
-        cdef _Exchange exchange = self.begin(head, target, body, extra, True, deadline)
+        cdef:
+            _Exchange exchange = self.begin(head, target, body, extra, True, deadline)
+            AsyncResponseStream stream
         try:
-            return await exchange.future
+            await exchange.future
         except BaseException:
             exchange.abort()
             raise
+        # Made here and not with the head: futures and handles hold results for a while, and
+        # a stream closes when its last reference goes.
+        stream = AsyncResponseStream.__new__(AsyncResponseStream)
+        stream._exchange = exchange
+        return stream
 
     cdef _Exchange begin(
         self, RequestHead head, bytes target, bytes body, extra, bint streams, double deadline
@@ -829,19 +862,19 @@ cdef class AsyncResponseStream:
 
     @property
     def status(self):
-        return self._response.status
+        return self._exchange.response.status
 
     @property
     def headers(self):
-        return self._response.headers
+        return self._exchange.response.headers
 
     @property
     def trailers(self):
-        return self._response.trailers
+        return self._exchange.response.trailers
 
     @property
     def informational(self):
-        return self._response.informational
+        return self._exchange.response.informational
 
     @property
     def closed(self):
@@ -849,7 +882,13 @@ cdef class AsyncResponseStream:
 
     async def next_piece(self, double deadline, /):
         cdef _Exchange exchange = self._exchange
-        while not exchange.pieces:
+        while True:
+            if exchange.plain is not None:
+                part = exchange.next_part()
+                if part is not None:
+                    return part
+            elif exchange.pieces:
+                return exchange.pieces.popleft()
             if exchange.over:
                 if exchange.failure is not None:
                     failure, exchange.failure = exchange.failure, None
@@ -858,7 +897,6 @@ cdef class AsyncResponseStream:
             exchange.buffered = 0
             exchange.connection.resume()
             await _more(exchange, INFINITY, deadline)
-        return exchange.pieces.popleft()
 
     async def read(self, Py_ssize_t limit, double deadline, /):
         cdef list pieces = []
@@ -883,7 +921,8 @@ cdef class AsyncResponseStream:
         events._ready = []
         events._idle_timeout = idle_timeout
         events._deadline = deadline
-        self._exchange.decode(decoder)
+        if self._exchange.plain is None:
+            self._exchange.decode(decoder)
         return events
 
     def finish(self, double grace=LAST_CHUNK):
@@ -963,13 +1002,18 @@ cdef class AsyncEventStream:
             return self._ready[self._at - 1]
         exchange = self._exchange
         while True:
-            if exchange.events:
+            if exchange.plain is not None:
+                self._read_plain()
+            elif exchange.events:
                 self._ready = exchange.events
                 exchange.events = []
-                self._at = 1
-                return self._ready[0]
+                self._at = 0
+            if self._at < len(self._ready):
+                self._at += 1
+                return self._ready[self._at - 1]
             if exchange.over:
                 if exchange.failure is not None:
+                    self._closed = True
                     failure, exchange.failure = exchange.failure, None
                     raise failure
                 if self._decoder._terminator is not None and not self._decoder.done:
@@ -985,11 +1029,33 @@ cdef class AsyncEventStream:
             exchange.connection.resume()
             await _more(exchange, self._idle_timeout, self._deadline)
 
+    def _read_plain(self):
+        """Read on in a body that has a content coding, until there is an event."""
+        self._ready = []
+        self._at = 0
+        while not self._ready and not self._decoder.done:
+            part = self._exchange.next_part()
+            if part is None:
+                return
+            try:
+                self._decoder.feed(part, self._ready)
+            except OstiaryError as error:
+                self._exchange.abort()
+                self._exchange.plain_ended = True
+                self._exchange.pieces.clear()
+                self._exchange.parts = None
+                self._exchange.failure = error
+        if self._decoder.done and not self._exchange.over:
+            self._exchange.finish(LAST_CHUNK)
+
     def finish(self, double grace=LAST_CHUNK):
         self._closed = True
         self._ready = []
         self._at = 0
         self._exchange.events = []
+        self._exchange.plain_ended = True
+        self._exchange.pieces.clear()
+        self._exchange.parts = None
         self._exchange.failure = None
         self._exchange.finish(grace)
 

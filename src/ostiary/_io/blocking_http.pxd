@@ -36,10 +36,11 @@ cdef class ResponseStream:
         HttpConnection _connection  # None once the response ended or was given up
         Response _response
         object _plain               # ContentDecoder or None
-        object _pieces              # deque: what it has decoded, for the next calls
+        object _parts               # iterator: what it makes of the last piece, or None
         bint _reading
 
     cdef int advance(self, double deadline) except -1
+    cdef object next_part(self)
     cdef int _finish(self) except -1
     cdef int _give_up(self) except -1
 
@@ -58,3 +59,4 @@ cdef class EventStream:
 
     cdef int _fill(self) except -1
     cdef int _take(self, int outcome) except -1
+    cdef int _end_if_done(self) except -1

@@ -19,8 +19,6 @@ from .blocking_pool cimport ChannelPool
 from .sockets cimport now, too_quiet, wait
 from .stream cimport Stream
 
-from collections import deque
-
 from ..errors import (
     ClientStateError,
     ConnectionLostError,
@@ -244,7 +242,6 @@ cdef class HttpPool:
         try:
             outcome = connection.ask(head, target, body, extra, True, deadline)
             stream._response = connection._reader.response
-            stream._pieces = deque()
             if stream._response.coded:
                 from .._wire.coding import ContentDecoder
 
@@ -338,8 +335,13 @@ cdef class ResponseStream:
         return 0
 
     def next_piece(self, double deadline, /):
+        cdef HttpConnection connection
         cdef int outcome
-        while not self._pieces:
+        while True:
+            if self._parts is not None:
+                part = self.next_part()
+                if part is not None:
+                    return part
             if self._connection is None:
                 return None
             outcome = self.advance(deadline)
@@ -347,17 +349,22 @@ cdef class ResponseStream:
                 if self._plain is not None:
                     self._plain.finish()
                 return None
+            connection = self._connection
+            piece = connection._reader.take(connection._slab)
             if self._plain is None:
-                return self._connection._reader.take(self._connection._slab)
-            self._decode(self._connection._reader.take(self._connection._slab))
-        return self._pieces.popleft()
+                return piece
+            self._parts = self._plain.feed(piece)
 
-    def _decode(self, piece):
+    cdef object next_part(self):
+        """Return more of what the last piece decodes to, or None."""
         try:
-            self._pieces.extend(self._plain.feed(piece))
+            part = next(self._parts, None)
         except BaseException:
             self._give_up()
             raise
+        if part is None:
+            self._parts = None
+        return part
 
     def read(self, Py_ssize_t limit, double deadline, /):
         cdef list pieces = []
@@ -476,6 +483,12 @@ cdef class EventStream:
         self._at = 0
         while not self._ready and not self._over:
             try:
+                if self._stream._parts is not None:
+                    part = self._stream.next_part()
+                    if part is not None:
+                        self._decoder.feed(part, self._ready)
+                        self._end_if_done()
+                    continue
                 # Fixed once, so that comments do not move it.
                 outcome = self._stream.advance(given)
                 self._take(outcome)
@@ -488,6 +501,12 @@ cdef class EventStream:
                 self._stream.close()
         return 0
 
+    cdef int _end_if_done(self) except -1:
+        if self._decoder.done:
+            self._over = True
+            self._stream.finish(LAST_CHUNK)
+        return 0
+
     cdef int _take(self, int outcome) except -1:
         cdef HttpConnection connection
         if outcome == PIECE:
@@ -496,12 +515,11 @@ cdef class EventStream:
                 self._decoder.take(
                     connection._reader.piece, connection._reader.piece_size, self._ready
                 )
+                self._end_if_done()
             else:
-                for piece in self._stream._plain.feed(connection._reader.take(connection._slab)):
-                    self._decoder.feed(piece, self._ready)
-            if self._decoder.done:
-                self._over = True
-                self._stream.finish(LAST_CHUNK)
+                self._stream._parts = self._stream._plain.feed(
+                    connection._reader.take(connection._slab)
+                )
         else:
             self._over = True
             if self._stream._plain is not None:

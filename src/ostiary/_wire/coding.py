@@ -242,16 +242,17 @@ class ContentDecoder:
         """Whether there is nothing to undo."""
         return not self._stages
 
-    def feed(self, data: bytes | memoryview) -> list[bytes]:
-        """Return what can be decoded so far, in pieces of about 64 KiB at most."""
-        if not self._stages:
-            return [bytes(data)] if len(data) else []
-        whole = memoryview(data)
-        return [
-            piece
-            for at in range(0, len(whole), _WINDOW)
-            for piece in self._through(0, whole[at : at + _WINDOW])
-        ]
+    def feed(self, data: bytes | memoryview) -> Iterator[bytes]:
+        """Yield what can be decoded so far, in pieces of about 64 KiB at most.
+
+        Nothing is decoded before it is asked for; all has to be, before the next feed.
+        """
+        if self._stages:
+            whole = memoryview(data)
+            for at in range(0, len(whole), _WINDOW):
+                yield from self._through(0, whole[at : at + _WINDOW])
+        elif len(data):
+            yield bytes(data)
 
     def finish(self) -> None:
         """Say that the body is whole; raises when a coding is not at its end."""
@@ -274,6 +275,6 @@ class ContentDecoder:
 def decode(codings: str, body: bytes | memoryview, *, limit: int) -> bytes:
     """Undo the codings of a whole body. An empty body is empty whatever it says it is."""
     decoder = ContentDecoder(codings, limit=limit)
-    pieces = decoder.feed(body)
+    pieces = list(decoder.feed(body))
     decoder.finish()
     return pieces[0] if len(pieces) == 1 else b"".join(pieces)

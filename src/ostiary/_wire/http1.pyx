@@ -187,8 +187,6 @@ cdef class ResponseReader:
         cdef:
             Py_ssize_t size
             int state
-        if self._refused is not None:
-            raise self._refused
         while True:
             state = self._state
             if state == AT_HEAD:
@@ -205,6 +203,8 @@ cdef class ResponseReader:
                 return NEED
             elif self._h11 is not None and self._give_part():
                 return PIECE
+            elif self._refused is not None:
+                raise self._refused
             elif state == AT_END:
                 return self._finish(slab)
             else:
