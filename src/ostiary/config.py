@@ -195,7 +195,10 @@ def _tcp(host: object, port: object, default_port: int | None, *, tls: bool) -> 
 def _unix(path: str) -> UnixAddress:
     if not path or "\0" in path:
         raise InvalidArgumentError("the socket path is empty or holds a NUL")
-    expanded = os.path.expanduser(path)
+    try:
+        expanded = os.path.expanduser(path)
+    except ValueError:  # a surrogate in the name of a user
+        expanded = "~"
     if expanded.startswith("~"):
         # expanduser leaves it when it knows no home; abspath would then invent a path.
         raise InvalidArgumentError(f"the socket path {path!r} names a home that does not exist")

@@ -183,6 +183,7 @@ ANYTHING = (
 @example(("a/b", 80), None)
 @example("vault:" + "9" * 5000, None)
 @example("/\ud800", None)
+@example("~\ud800", None)
 def test_parsing_ends_in_an_address_or_in_our_error(value: Any, port: int | None) -> None:
     try:
         address = parse_address(value, default_port=port)
