@@ -162,7 +162,6 @@ def test_a_method_is_sent_in_capitals(pools: Pools, peers: Peers) -> None:
         ({"body": b"x", "headers": {"Content-Type": "a/b"}}, "x", "a/b"),
         ({}, "", None),
     ],
-    ids=str,
 )
 def test_bodies(
     pools: Pools, peers: Peers, options: dict[str, Any], body: str, content_type: str | None
@@ -206,7 +205,6 @@ def test_bodies(
         {"idempotency_key": "hunter2\n"},
         {"idempotency_key": "a", "headers": {"IDEMPOTENCY-KEY": "b"}},
     ],
-    ids=str,
 )
 def test_arguments_that_are_refused(pools: Pools, peers: Peers, options: dict[str, Any]) -> None:
     peer = peers()

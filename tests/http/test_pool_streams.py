@@ -197,8 +197,10 @@ def test_a_silent_refusal_costs_no_more_than_the_call(pools: Pools, peers: Peers
         exchange.answer(404, b"half", announced=100)
         exchange.link.wait_gone()
 
+    began = time.monotonic()
     with pytest.raises(NotFoundError):
         pools(peers(script(half))).stream("GET", "/", timeout=0.05)
+    assert time.monotonic() - began < 8
 
 
 def test_a_stream_is_opened_again_until_its_head_has_come(pools: Pools, peers: Peers) -> None:
@@ -213,6 +215,21 @@ def test_unchecked_it_is_opened_again_too(pools: Pools, peers: Peers) -> None:
     with pools(peer, max_retries=1).stream("GET", "/", check=False) as stream:
         assert (stream.status, stream.read()) == (503, b"last")
     assert len(peer.asked) == 2
+
+
+def test_what_is_opened_again_was_closed_first(pools: Pools, peers: Peers) -> None:
+    def half(exchange: Exchange) -> None:
+        exchange.answer(503, b"half", announced=100)
+        exchange.link.wait_gone()
+
+    open_ones: list[int] = []
+    pool = pools(
+        peers(script(half, answer(200))),
+        on_retry=lambda info: open_ones.append(pool.raw.open_connections),
+    )
+    with pool.stream("GET", "/", check=False) as stream:
+        assert stream.status == 200
+    assert open_ones == [0]
 
 
 def test_and_never_after(pools: Pools, peers: Peers) -> None:

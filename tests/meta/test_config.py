@@ -86,7 +86,8 @@ BAD: list[Any] = [
 
 
 def shown(value: object) -> str:
-    return ascii(value)[:40]
+    # a name that holds an address would differ from one process to the next
+    return "object" if type(value) is object else ascii(value)[:40]
 
 
 class TestAddresses:

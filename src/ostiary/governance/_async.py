@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
@@ -125,13 +126,8 @@ class AsyncGovernanceClient:
 
     def _configure(self, settings: GovernanceSettings) -> None:
         self._settings = settings
-        self._pool = pool = _pool_of(settings)
-        self._twin = twin = AsyncTwin(settings)
-        self.chat = AsyncChat(pool, twin)
-        self.agents = AsyncAgents(pool, twin)
-        self.system = AsyncSystem(pool, twin)
-        self.secrets = AsyncSecrets(pool, twin)
-        self.governance = AsyncGovernance(pool, twin)
+        self._pool = _pool_of(settings)
+        self._twin = AsyncTwin(settings, self._pool)
 
     @classmethod
     def made_from(cls, settings: GovernanceSettings) -> Self:
@@ -139,6 +135,33 @@ class AsyncGovernanceClient:
         client = cls.__new__(cls)
         client._configure(settings)
         return client
+
+    # Made when they are asked for: a process may hold thousands of clients.
+
+    @cached_property
+    def chat(self) -> AsyncChat:
+        """Talk to a model."""
+        return AsyncChat(self._pool, self._twin)
+
+    @cached_property
+    def agents(self) -> AsyncAgents:
+        """Have agents do something."""
+        return AsyncAgents(self._pool, self._twin)
+
+    @cached_property
+    def system(self) -> AsyncSystem:
+        """How the server is."""
+        return AsyncSystem(self._pool, self._twin)
+
+    @cached_property
+    def secrets(self) -> AsyncSecrets:
+        """Values the server keeps."""
+        return AsyncSecrets(self._pool, self._twin)
+
+    @cached_property
+    def governance(self) -> AsyncGovernance:
+        """Decisions and their reasons."""
+        return AsyncGovernance(self._pool, self._twin)
 
     @property
     def base_url(self) -> str:
@@ -163,8 +186,11 @@ class AsyncGovernanceClient:
 
     async def aclose(self) -> None:
         """Close every connection; calls and streams under way end with an error. Final."""
-        self._twin.close()
-        await self._pool.close()
+        try:
+            await self._pool.close()
+        finally:
+            # A closed pool is what keeps the twin from being made anew.
+            self._twin.close()
 
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
@@ -127,13 +128,8 @@ class GovernanceClient:
 
     def _configure(self, settings: GovernanceSettings) -> None:
         self._settings = settings
-        self._pool = pool = _pool_of(settings)
-        self._twin = twin = Twin(settings)
-        self.chat = Chat(pool, twin)
-        self.agents = Agents(pool, twin)
-        self.system = System(pool, twin)
-        self.secrets = Secrets(pool, twin)
-        self.governance = Governance(pool, twin)
+        self._pool = _pool_of(settings)
+        self._twin = Twin(settings, self._pool)
 
     @classmethod
     def made_from(cls, settings: GovernanceSettings) -> Self:
@@ -141,6 +137,33 @@ class GovernanceClient:
         client = cls.__new__(cls)
         client._configure(settings)
         return client
+
+    # Made when they are asked for: a process may hold thousands of clients.
+
+    @cached_property
+    def chat(self) -> Chat:
+        """Talk to a model."""
+        return Chat(self._pool, self._twin)
+
+    @cached_property
+    def agents(self) -> Agents:
+        """Have agents do something."""
+        return Agents(self._pool, self._twin)
+
+    @cached_property
+    def system(self) -> System:
+        """How the server is."""
+        return System(self._pool, self._twin)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        """Values the server keeps."""
+        return Secrets(self._pool, self._twin)
+
+    @cached_property
+    def governance(self) -> Governance:
+        """Decisions and their reasons."""
+        return Governance(self._pool, self._twin)
 
     @property
     def base_url(self) -> str:
@@ -165,8 +188,11 @@ class GovernanceClient:
 
     def close(self) -> None:
         """Close every connection; calls and streams under way end with an error. Final."""
-        self._twin.close()
-        self._pool.close()
+        try:
+            self._pool.close()
+        finally:
+            # A closed pool is what keeps the twin from being made anew.
+            self._twin.close()
 
     def __enter__(self) -> Self:
         self._pool.__enter__()

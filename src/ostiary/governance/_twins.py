@@ -35,17 +35,19 @@ Timeout = float | UnsetType | None
 class AsyncTwin:
     """The blocking client beside an async one, made when it is first needed."""
 
-    def __init__(self, settings: GovernanceSettings) -> None:
+    __slots__ = ("_made", "_pool", "_settings")
+
+    def __init__(self, settings: GovernanceSettings, pool: AsyncPool) -> None:
         self._settings = settings
+        self._pool = pool
         self._made: dict[str, GovernanceClient] = {}
-        self._closed = False
 
     @property
     def client(self) -> GovernanceClient:
         """The same client at every call."""
         made = self._made.get("client")
         if made is None:
-            _require_open(self._closed)
+            _require_open(self._pool)
             from ._sync import GovernanceClient
 
             # Two threads that meet here agree on one.
@@ -53,8 +55,7 @@ class AsyncTwin:
         return made
 
     def close(self) -> None:
-        """Close it, if there is one. Final."""
-        self._closed = True
+        """Close it, if there is one."""
         while self._made:
             self._made.popitem()[1].close()
 
@@ -65,25 +66,26 @@ class Twin:
     A connection belongs to an event loop, and nobody tells a blocking client when one ends.
     """
 
-    def __init__(self, settings: GovernanceSettings) -> None:
+    __slots__ = ("_pool", "_settings")
+
+    def __init__(self, settings: GovernanceSettings, pool: Pool) -> None:
         self._settings = settings
-        self._closed = False
+        self._pool = pool
 
     @property
     def client(self) -> AsyncGovernanceClient:
         """A new client, to be entered."""
-        _require_open(self._closed)
+        _require_open(self._pool)
         from ._async import AsyncGovernanceClient
 
         return AsyncGovernanceClient.made_from(self._settings)
 
     def close(self) -> None:
-        """Make no more of them. Final."""
-        self._closed = True
+        """Nothing stays open."""
 
 
-def _require_open(closed: bool) -> None:
-    if closed:
+def _require_open(pool: AsyncPool | Pool) -> None:
+    if pool.closed:
         raise HestiaStateError("the client is closed; make another one")
 
 
