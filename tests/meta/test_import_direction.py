@@ -22,6 +22,7 @@ PACKAGE = ROOT / "src" / "ostiary"
 FLOORS: list[set[str]] = [
     {"errors"},
     {"config", "secret"},
+    {"telemetry"},
     {"_wire"},
     {"_pool"},
     {"_io"},
@@ -45,13 +46,20 @@ ONLY = {"_wire": {"errors"}, "_retry": {"errors"}, "_pool": {"errors"}}
 
 # No clock, no socket, no lock, no event loop where bytes and decisions are made.
 IMPURE = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time"}
-PURE_ROOMS = {"errors", "config", "secret", "_wire", "_pool", "_retry", "_route"}
+PURE_ROOMS = {"errors", "config", "secret", "telemetry", "_wire", "_pool", "_retry", "_route"}
 # Sockets, ssl and event loops are known to _io and to what is not part of the client.
 WIRE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl"}
 MAY_TOUCH_THE_WIRE = {"_io", "integrations", "devserver", "testing", "cli", "__main__"}
 # What the core is installed with, and nothing else.
 CORE_NEEDS = {"msgspec", "nacl", "h11"}
 NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli", "__main__"}
+# Single files of other rooms that work with an extra alone, and the packages it brings. Only
+# functions import them, or one another's modules do; they may know clocks and event loops.
+WITH_EXTRA: dict[str, set[str]] = {
+    "gateway/mcp/session.py": {"anyio", "httpx2", "mcp", "mcp_types"},
+    "gateway/mcp/transport.py": {"httpx2"},
+    "telemetry/otel.py": {"opentelemetry"},
+}
 
 
 class Import(NamedTuple):
@@ -83,6 +91,8 @@ def imports_of(file: Path, base: Path) -> Iterator[Import]:
         for each in names if target == ("ostiary",) else [""]:
             yield Import(name, line, (*target, each) if each else target, typing_only)
 
+
+_IMPORTS = (ast.Import, ast.ImportFrom)
 
 Raw = tuple[int, int, str, list[str], bool]
 
@@ -134,7 +144,7 @@ def complaint(one: Import) -> str | None:
     if one.target[0] == "ostiary":
         return _between_rooms(room, one)
     top = one.target[0]
-    if one.typing_only:
+    if one.typing_only or one.file in WITH_EXTRA:
         return None
     if room in PURE_ROOMS and top in IMPURE:
         return f"{one}: {room} makes decisions and does no I/O"
@@ -185,9 +195,26 @@ def test_the_core_needs_three_packages() -> None:
         for file in sources(PACKAGE)
         if room_of(file.relative_to(PACKAGE).as_posix()) not in NEEDS_EXTRA
         for one in imports_of(file, PACKAGE)
-        if one.target[0] not in known
+        if not one.typing_only and one.target[0] not in known | WITH_EXTRA.get(one.file, set())
     ]
     assert foreign == []
+
+
+def test_a_file_that_needs_an_extra_is_imported_by_functions() -> None:
+    """At module level only another such file of the same room may import one."""
+    modules = {file.removesuffix(".py").replace("/", ".") for file in WITH_EXTRA}
+    eager = []
+    for file in sources(PACKAGE):
+        name = file.relative_to(PACKAGE).as_posix()
+        if file.suffix != ".py" or name in WITH_EXTRA or room_of(name) in NEEDS_EXTRA:
+            continue
+        tree = ast.parse(file.read_text("utf-8"))
+        at_top = ast.Module([node for node in tree.body if isinstance(node, _IMPORTS)], [])
+        for _, dots, module, names, _ in _python(ast.unparse(at_top)):
+            target = ".".join(absolute(file, PACKAGE, dots, module)[1:])
+            found = {target, *(f"{target}.{each}" for each in names)} & modules
+            eager += [f"{name} imports {each}" for each in found]
+    assert eager == []
 
 
 def test_something_was_read() -> None:
@@ -219,6 +246,9 @@ def test_something_was_read() -> None:
         ("governance/_async.py", "from ..vault import keys\n", "does not stand above governance"),
         ("_io/aio.pyx", "from .. import vault\n", "vault does not stand above _io"),
         ("vault/_async.py", "import asyncio\n", "only _io knows sockets"),
+        ("http/_async.py", "from .. import testing\n", "testing does not stand above http"),
+        ("telemetry/__init__.py", "from ..http import Pool\n", "http does not stand above"),
+        ("telemetry/__init__.py", "import time\n", "does no I/O"),
         ("__init__.py", "from .vault import VaultClient\n", "takes no more than it must"),
         ("cli/vault.py", "from ..cli2 import x\n", "cli2 is no room"),
     ],

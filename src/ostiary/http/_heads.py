@@ -14,7 +14,7 @@ from .._wire.request import RequestHead
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 
-__all__ = ["ANYTHING", "EVENTS", "JSON", "HeaderLines", "Heads"]
+__all__ = ["ANYTHING", "EVENTS", "JSON", "HeaderLines", "Heads", "traced"]
 
 # What a request asks for in `Accept`.
 ANYTHING: Final = "*/*"
@@ -103,6 +103,15 @@ class HeaderLines:
 
     def __repr__(self) -> str:
         return f"<headers {', '.join(sorted(self._lines))}>"
+
+
+def traced(lines: HeaderLines | None, trace: Mapping[str, str]) -> HeaderLines | None:
+    """Return `lines` with the headers of a trace, unless the request has a `traceparent`."""
+    if not trace or (lines is not None and "traceparent" in lines):
+        return lines
+    found = HeaderLines() if lines is None else lines.copied()
+    found.add(trace)
+    return found
 
 
 # Callers may run no type checker, and a checker has no word for that.

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
+from ... import telemetry
 from ..._io import aio, aio_http
 from ..._io.sockets import deadline_after, seconds_left
 from ..._retry import RetryBudget, RetryPolicy
@@ -16,7 +17,7 @@ from ..._wire.http1 import Response
 from ...errors import OstiaryError, SizeLimitError, adopt, error_for_status
 from .. import _given as given
 from .._colours import AsyncCredentials, AsyncSend, Family
-from .._heads import HeaderLines, Heads
+from .._heads import HeaderLines, Heads, traced
 from .._replies import MAX_BODY, RETRYABLE, refusal, retry_after
 from ..hooks import RequestInfo, ResponseInfo, RetryInfo
 
@@ -97,6 +98,9 @@ class AsyncAttempts:
                 if self._credentials is None
                 else await self._with_credentials(lines, deadline)
             )
+            trace = telemetry.trace_headers
+            if trace is not None:
+                extra = traced(extra, trace())
             if extra is not None:
                 head = self._heads.head(head.method, *kind, extra)
             if self._on_request is not None:

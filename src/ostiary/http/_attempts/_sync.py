@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
+from ... import telemetry
 from ..._io import blocking, blocking_http
 from ..._io.sockets import deadline_after, seconds_left
 from ..._retry import RetryBudget, RetryPolicy
@@ -18,7 +19,7 @@ from ..._wire.http1 import Response
 from ...errors import OstiaryError, SizeLimitError, adopt, error_for_status
 from .. import _given as given
 from .._colours import Credentials, Family, Send
-from .._heads import HeaderLines, Heads
+from .._heads import HeaderLines, Heads, traced
 from .._replies import MAX_BODY, RETRYABLE, refusal, retry_after
 from ..hooks import RequestInfo, ResponseInfo, RetryInfo
 
@@ -95,6 +96,9 @@ class Attempts:
         attempt = 0
         while True:
             extra = lines if self._credentials is None else self._with_credentials(lines, deadline)
+            trace = telemetry.trace_headers
+            if trace is not None:
+                extra = traced(extra, trace())
             if extra is not None:
                 head = self._heads.head(head.method, *kind, extra)
             if self._on_request is not None:
