@@ -1,0 +1,1 @@
+"""Proof of who is asking and of what a run may do: JWT-SVID and Transaction Token."""

@@ -1,0 +1,1 @@
+"""Models by name, and what stands between them and LangChain."""
