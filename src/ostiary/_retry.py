@@ -21,7 +21,18 @@ import msgspec
 
 from .errors import APIError, DeadlineError, OstiaryError, ProtocolError, TransportError
 
-__all__ = ["RetryBudget", "RetryPolicy", "new_idempotency_key", "retry_after_seconds"]
+__all__ = [
+    "FIRST_CEILING",
+    "LAST_CEILING",
+    "RetryBudget",
+    "RetryPolicy",
+    "new_idempotency_key",
+    "retry_after_seconds",
+]
+
+
+FIRST_CEILING: Final = 0.05
+LAST_CEILING: Final = 2.0
 
 
 class RetryBudget:
@@ -55,8 +66,8 @@ class RetryPolicy(msgspec.Struct, frozen=True):
     """How often, and after how long. Delays are seconds, drawn evenly from 0 to the ceiling."""
 
     max_retries: int = 3
-    first_ceiling: float = 0.05
-    last_ceiling: float = 2.0
+    first_ceiling: float = FIRST_CEILING
+    last_ceiling: float = LAST_CEILING
     longest_wait: float = 60.0
     """The most a peer's own `retry_after` can ask for."""
 

@@ -84,6 +84,9 @@ class OstiaryError(Exception):
     retryable: bool = False
     """True when repeating the same call later may succeed."""
 
+    attempts: int = 1
+    """How often it was tried, when a client of ours tried it again."""
+
     def __init__(self, message: str = "") -> None:
         super().__init__(message)
 

@@ -116,12 +116,29 @@ def test_a_peer_that_breaks_the_rules_is_not_asked_again(pools: Pools, peers: Pe
 def test_attempts_are_counted(pools: Pools, peers: Peers, most: int) -> None:
     peer = peers(script(answer(503)))
     pool = pools(peer, max_retries=most)
-    with pytest.raises(UnavailableError):
+    with pytest.raises(UnavailableError) as caught:
         pool.request("GET", "/")
-    assert len(peer.asked) == 1 + most
-    with pytest.raises(UnavailableError):
+    assert len(peer.asked) == caught.value.attempts == 1 + most
+    with pytest.raises(UnavailableError) as caught:
         pool.call(GET_ONCE, "x")
     assert len(peer.asked) == 2 + most
+    assert caught.value.attempts == 1
+
+
+def test_the_first_wait_is_the_callers_choice(pools: Pools, peers: Peers, monkeypatch: Any) -> None:
+    monkeypatch.setattr("ostiary._retry.random.random", lambda: 1.0)
+    peer = peers(script(answer(503), answer(503), answer(503), GOOD))
+    hooks: dict[str, list[Any]] = {"on_retry": []}
+    pool = pools(peer, backoff=0.001, on_retry=hooks["on_retry"].append)
+    pool.request("GET", "/")
+    assert [each.delay for each in hooks["on_retry"]] == [0.001, 0.002, 0.004]
+    assert pool.raw.settings.backoff == 0.001
+
+
+@pytest.mark.parametrize("wrong", [-1, 3601, float("nan"), True, "0.5"])
+def test_what_is_no_backoff(pools: Pools, wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="backoff"):
+        pools("http://127.0.0.1:1", backoff=wrong)
 
 
 def test_a_route_says_what_may_be_repeated(pools: Pools, peers: Peers) -> None:

@@ -16,7 +16,7 @@ from msgspec import UNSET, UnsetType
 from .._io import aio_http
 from .._io.aio_http import AsyncEventStream, AsyncHttpPool
 from .._io.sockets import deadline_after
-from .._retry import RetryPolicy
+from .._retry import FIRST_CEILING, LAST_CEILING, RetryPolicy
 from .._route import REPEATABLE, Route, encode_json, unreadable
 from .._wire.http1 import Response
 from .._wire.sse import EventDecoder
@@ -118,6 +118,7 @@ class AsyncPool:
         total_timeout: float | None = None,
         pool_timeout: float | None = None,
         max_retries: int = MAX_RETRIES,
+        backoff: float = FIRST_CEILING,
         max_connections: int = MAX_CONNECTIONS,
         max_idle: int = MAX_IDLE,
         idle_expiry: float = IDLE_EXPIRY,
@@ -143,7 +144,8 @@ class AsyncPool:
         Times are seconds, None is no limit. `timeout` bounds a call, and a stream up to its
         head; `idle_timeout` the gap between the parts of a stream, `total_timeout` the whole
         of it; `pool_timeout` the wait for a connection when `max_connections` are in use.
-        `max_idle` idle ones are kept for `idle_expiry`.
+        `max_idle` idle ones are kept for `idle_expiry`. Before the first retry it waits at most
+        `backoff`, before each next one twice that, as chance will have it.
 
         `parser="h11"` has h11 read every response; left out, the variable
         `OSTIARY_HTTP_PARSER` decides. `ssl_context` takes the place of the default one, for
@@ -170,6 +172,7 @@ class AsyncPool:
             total_timeout=total_timeout,
             pool_timeout=pool_timeout,
             max_retries=max_retries,
+            backoff=backoff,
             max_connections=max_connections,
             max_idle=max_idle,
             idle_expiry=idle_expiry,
@@ -218,7 +221,11 @@ class AsyncPool:
         self._attempts = AsyncAttempts(
             settings.base,
             self._heads,
-            RetryPolicy(max_retries=settings.max_retries),
+            RetryPolicy(
+                max_retries=settings.max_retries,
+                first_ceiling=settings.backoff,
+                last_ceiling=max(settings.backoff, LAST_CEILING),
+            ),
             credentials,
             on_request,
             on_response,

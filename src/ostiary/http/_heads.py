@@ -29,8 +29,10 @@ _CREDENTIALS: Final = frozenset(
         "authorization",
         "cookie",
         "proxy-authorization",
+        "txn-token",
         "x-api-key",
         "x-auth-token",
+        "x-goog-api-key",
         "x-vault-token",
     }
 )

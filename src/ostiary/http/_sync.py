@@ -18,7 +18,7 @@ from msgspec import UNSET, UnsetType
 from .._io import blocking_http
 from .._io.blocking_http import EventStream, HttpPool
 from .._io.sockets import deadline_after
-from .._retry import RetryPolicy
+from .._retry import FIRST_CEILING, LAST_CEILING, RetryPolicy
 from .._route import REPEATABLE, Route, encode_json, unreadable
 from .._wire.http1 import Response
 from .._wire.sse import EventDecoder
@@ -120,6 +120,7 @@ class Pool:
         total_timeout: float | None = None,
         pool_timeout: float | None = None,
         max_retries: int = MAX_RETRIES,
+        backoff: float = FIRST_CEILING,
         max_connections: int = MAX_CONNECTIONS,
         max_idle: int = MAX_IDLE,
         idle_expiry: float = IDLE_EXPIRY,
@@ -145,7 +146,8 @@ class Pool:
         Times are seconds, None is no limit. `timeout` bounds a call, and a stream up to its
         head; `idle_timeout` the gap between the parts of a stream, `total_timeout` the whole
         of it; `pool_timeout` the wait for a connection when `max_connections` are in use.
-        `max_idle` idle ones are kept for `idle_expiry`.
+        `max_idle` idle ones are kept for `idle_expiry`. Before the first retry it waits at most
+        `backoff`, before each next one twice that, as chance will have it.
 
         `parser="h11"` has h11 read every response; left out, the variable
         `OSTIARY_HTTP_PARSER` decides. `ssl_context` takes the place of the default one, for
@@ -172,6 +174,7 @@ class Pool:
             total_timeout=total_timeout,
             pool_timeout=pool_timeout,
             max_retries=max_retries,
+            backoff=backoff,
             max_connections=max_connections,
             max_idle=max_idle,
             idle_expiry=idle_expiry,
@@ -220,7 +223,11 @@ class Pool:
         self._attempts = Attempts(
             settings.base,
             self._heads,
-            RetryPolicy(max_retries=settings.max_retries),
+            RetryPolicy(
+                max_retries=settings.max_retries,
+                first_ceiling=settings.backoff,
+                last_ceiling=max(settings.backoff, LAST_CEILING),
+            ),
             credentials,
             on_request,
             on_response,

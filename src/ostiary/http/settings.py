@@ -8,6 +8,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from .._retry import FIRST_CEILING
 from ..config import (
     DEFAULT_LIMITS,
     IDLE_EXPIRY,
@@ -44,6 +45,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     total_timeout: float = math.inf
     pool_timeout: float | None = None
     max_retries: int = MAX_RETRIES
+    backoff: float = FIRST_CEILING
     max_connections: int = MAX_CONNECTIONS
     max_idle: int = MAX_IDLE
     idle_expiry: float = IDLE_EXPIRY
@@ -63,6 +65,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
         total_timeout: float | None,
         pool_timeout: float | None,
         max_retries: int,
+        backoff: float,
         max_connections: int,
         max_idle: int,
         idle_expiry: float,
@@ -87,6 +90,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
             total_timeout=timeout_seconds(total_timeout),
             pool_timeout=None if pool_timeout is None else timeout_seconds(pool_timeout),
             max_retries=_count("max_retries", max_retries, least=0),
+            backoff=_backoff(backoff),
             max_connections=_count("max_connections", max_connections),
             max_idle=_count("max_idle", max_idle, least=0),
             idle_expiry=timeout_seconds(idle_expiry),
@@ -111,6 +115,12 @@ def _parser(text: str) -> Parser:
     if text == "h11":
         return "h11"
     raise InvalidArgumentError("parser is neither 'strict' nor 'h11'")
+
+
+def _backoff(value: float) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not 0 <= value <= 3600:
+        raise InvalidArgumentError("backoff must be a number of seconds from 0 to 3600")
+    return float(value)
 
 
 def _count(name: str, value: int, *, least: int = 1) -> int:

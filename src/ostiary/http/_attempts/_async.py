@@ -138,6 +138,8 @@ class AsyncAttempts:
             if delay is None:
                 if result is not None and not check:
                     return result
+                if attempt:
+                    failure.attempts = attempt + 1
                 # Neither may stand in the locals that a traceback records, nor a circle.
                 del target, body, lines, extra
                 try:
