@@ -1,4 +1,4 @@
-"""The embedded control plane: a real vault, and governance, for development and tests.
+"""The embedded control plane: vault, governance and gateway, for development and tests.
 
 `serve` is the program behind `ostiary dev`; `running` is the same for the length of a `with`
 block. It listens on Unix sockets and on loopback, nowhere else.
@@ -11,18 +11,25 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .faults import DevserverError
+    from .gateway.calls import CallRecord
+    from .gateway.running import RunningGateway, RunningRun
     from .http.staged import HttpFault, HttpFaults
     from .inprocess import RunningVault, running
-    from .options import GovernanceOptions, Options, default_home
+    from .options import ForwardOptions, GatewayOptions, GovernanceOptions, Options, default_home
     from .program import serve
     from .server import VaultServer
 
 __all__ = [
+    "CallRecord",
     "DevserverError",
+    "ForwardOptions",
+    "GatewayOptions",
     "GovernanceOptions",
     "HttpFault",
     "HttpFaults",
     "Options",
+    "RunningGateway",
+    "RunningRun",
     "RunningVault",
     "VaultServer",
     "default_home",
@@ -31,11 +38,16 @@ __all__ = [
 ]
 
 _WHERE = {
+    "CallRecord": "gateway.calls",
     "DevserverError": "faults",
+    "ForwardOptions": "options",
+    "GatewayOptions": "options",
     "GovernanceOptions": "options",
     "HttpFault": "http.staged",
     "HttpFaults": "http.staged",
     "Options": "options",
+    "RunningGateway": "gateway.running",
+    "RunningRun": "gateway.running",
     "RunningVault": "inprocess",
     "VaultServer": "server",
     "default_home": "options",

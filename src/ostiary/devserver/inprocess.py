@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from ..secret import Secret
 from ..vault import keys
 from .faults import DevserverError, Refusal
-from .options import GovernanceOptions, Options
+from .options import GatewayOptions, GovernanceOptions, Options
 from .server import VaultServer
 
 if TYPE_CHECKING:
     from .admin import AdminClient
+    from .gateway.running import RunningGateway
     from .governance.server import GovernanceServer
     from .http.staged import HttpFaults
 
@@ -41,6 +42,7 @@ class RunningVault:
         self._server = server
         self._loop = loop
         self._starting = threading.Lock()
+        self._running_gateway: RunningGateway | None = None
         self.home: Path = server.home
         self.socket_path: Path = server.socket_path
         self.tcp: tuple[str, int] | None = server.tcp[0] if server.tcp else None
@@ -115,6 +117,21 @@ class RunningVault:
         """What is to go wrong with its answers; see `ostiary.devserver.HttpFault`."""
         return self._governance.http.faults
 
+    # -- gateway ------------------------------------------------------------
+
+    @property
+    def gateway(self) -> RunningGateway:
+        """The gateway and its sidecar; they start with the first use of this."""
+        with self._starting:
+            if self._running_gateway is None:
+                from .gateway.running import RunningGateway
+
+                server = self._server.gateway
+                if server is None:
+                    server = _wait(self._server.open_gateway(GatewayOptions()), self._loop)
+                self._running_gateway = RunningGateway(server, self._do)
+            return self._running_gateway
+
     @property
     def _governance(self) -> GovernanceServer:
         with self._starting:  # two threads may ask for the first time at once
@@ -158,7 +175,8 @@ def running(
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
     listens on a free loopback port. `demo` loads the documentation's agent and credentials,
     and asks no HTTP client for a token. Other settings are those of `Options`; give
-    `governance` to set up the governance service, which otherwise starts when it is asked for.
+    `governance` or `gateway` to set up those services, which otherwise start when they are
+    asked for.
     """
     ours = os.getpid()
     temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import re
 import ssl
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -17,7 +18,14 @@ from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .clock import Clock
 
-__all__ = ["GovernanceOptions", "Options", "default_home"]
+__all__ = [
+    "CATEGORIES",
+    "ForwardOptions",
+    "GatewayOptions",
+    "GovernanceOptions",
+    "Options",
+    "default_home",
+]
 
 PORT: Final = 7600
 DEMO_PORT: Final = 8200
@@ -25,6 +33,10 @@ FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
 GOVERNANCE_PORT: Final = 8000
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
 VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
+CATEGORIES: Final = ("triage", "analysis", "reasoning", "embeddings")
+# What a name may be that stands in a SPIFFE ID, a path or a header.
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_TRUST_DOMAIN: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
 
 
 def default_home() -> Path:
@@ -60,6 +72,106 @@ class GovernanceOptions(msgspec.Struct, frozen=True, kw_only=True):
                 raise InvalidArgumentError(
                     "pace and throttled_every are numbers of seconds, 0 for none"
                 )
+
+
+class ForwardOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """An OpenAI-style server that plays one provider behind the gateway.
+
+    `base_url` holds the prefix before `/chat/completions`, such as `http://localhost:4000/v1`.
+    The provider's key is `key`, else the vault's credential `credential`; with neither the
+    upstream is asked without one. `timeout` bounds a call, and a stream up to its head.
+    """
+
+    base_url: str
+    key: Secret | None = None
+    credential: str | None = None
+    timeout: float = 120.0
+
+
+class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the gateway, its auth sidecar and its trust domain. Times are seconds.
+
+    It listens on Unix sockets; `port` is a TCP port on the vault's `host` for the gateway
+    besides, 0 any free one. `run_id`, `org_id`, `agent` and the `allowed_` members go into
+    the tokens of the default run. Model lists are by category: triage, analysis, reasoning,
+    embeddings.
+    """
+
+    port: int | None = None
+    trust_domain: str = "ostiary.local"
+    audience: str = "llm-gateway"
+    run_id: str = "run_local"
+    org_id: str = "local"
+    agent: str = "agent"
+    scope: str = "scan.execute scan.upload"
+    required_scope: str = "scan.execute"
+    allowed_models: Mapping[str, tuple[str, ...]] | None = None
+    """None is every model the gateway plays itself or forwards by that name."""
+    allowed_providers: tuple[str, ...] | None = None
+    """None is every provider of `allowed_models`."""
+    allowed_tools: Mapping[str, tuple[str, ...]] = {}
+    svid_ttl: float = 1800.0
+    trat_ttl: float = 300.0
+    rotate: bool = True
+    """Write new tokens into the files before half of their life is over."""
+    leeway: float = 5.0
+    """How long past its expiry a token is still taken, for clocks that differ."""
+    stand_ins: tuple[str, ...] | None = None
+    """Providers played by the built-in model; None: with `demo` the three known ones."""
+    forward: Mapping[str, ForwardOptions] = {}
+    mcp: Mapping[str, tuple[str, ...]] = {}
+    """MCP servers by name, each as the command that runs it."""
+    quota: int | None = None
+    """Calls allowed to each run in `quota_window`; None is no limit."""
+    quota_window: float = 60.0
+    pace: float = 0.0
+    """Time before each piece of a streamed answer."""
+    request_limit: int = 16 * 1024 * 1024
+    """Bytes of one request's body."""
+    compatibility: Literal["auto", "always", "never"] = "auto"
+    """Who is answered as the original client needs it; auto: clients without a User-Agent."""
+
+    def __post_init__(self) -> None:
+        _check_port(self.port)
+        if not _TRUST_DOMAIN.fullmatch(self.trust_domain):
+            raise InvalidArgumentError(
+                f"trust_domain {self.trust_domain!r} is not made of lower-case letters, digits, "
+                "dots, dashes and underscores"
+            )
+        for what, name in (
+            ("run_id", self.run_id),
+            ("org_id", self.org_id),
+            ("agent", self.agent),
+            *(("a provider", name) for name in (*self.forward, *(self.stand_ins or ()))),
+            *(("an MCP server", name) for name in self.mcp),
+        ):
+            if not _NAME.fullmatch(name):
+                raise InvalidArgumentError(
+                    f"{what} is named {name!r}; use letters, digits, dots, dashes and underscores"
+                )
+        unknown = set(self.allowed_models or ()) - set(CATEGORIES)
+        if unknown:
+            raise InvalidArgumentError(
+                f"allowed_models has no category {sorted(unknown)[0]!r}; the categories are "
+                + ", ".join(CATEGORIES)
+            )
+        for name, command in self.mcp.items():
+            if not command:
+                raise InvalidArgumentError(f"the MCP server {name} has no command")
+        for what, seconds in (("svid_ttl", self.svid_ttl), ("trat_ttl", self.trat_ttl)):
+            if not 1 <= seconds < float("inf"):
+                raise InvalidArgumentError(f"{what} is at least 1 second")
+        for seconds in (self.leeway, self.pace):
+            if not 0 <= seconds < float("inf"):
+                raise InvalidArgumentError("leeway and pace are numbers of seconds, 0 for none")
+        if self.quota is not None and self.quota < 1:
+            raise InvalidArgumentError("quota is at least 1 call; None is no limit")
+        if not 0 < self.quota_window < float("inf") or self.request_limit < 1:
+            raise InvalidArgumentError("quota_window and request_limit are more than 0")
+        if self.compatibility not in {"auto", "always", "never"}:
+            raise InvalidArgumentError(
+                f"compatibility {self.compatibility!r} is not 'auto', 'always' or 'never'"
+            )
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,6 +212,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """How long a stopping server waits for operations in hand."""
     governance: GovernanceOptions | None = None
     """Serve governance as well; None does not. Needs the extra `dev`."""
+    gateway: GatewayOptions | None = None
+    """Serve the gateway and its sidecar as well; None does not. Needs the extra `dev`."""
     allow_origins: frozenset[str] = frozenset()
     """Web pages that may call the HTTP services, as browsers name them: http://localhost:3000."""
     request_limit: int = 1024 * 1024

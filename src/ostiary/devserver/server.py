@@ -19,11 +19,12 @@ from .administration import Administration
 from .faults import DevserverError
 from .home import Home
 from .listener import Listener
-from .options import GovernanceOptions, Options, default_home
+from .options import GatewayOptions, GovernanceOptions, Options, default_home
 from .service import Vault
 from .sockets import BACKLOG, LocalSocket, bind_tcp, stop_accepting
 
 if TYPE_CHECKING:
+    from .gateway.server import GatewayServer
     from .governance.server import GovernanceServer
 
 __all__ = ["VaultServer"]
@@ -48,6 +49,7 @@ class VaultServer:
         self._servers: list[asyncio.Server] = []
         self._local: LocalSocket | None = None
         self.governance: GovernanceServer | None = None
+        self.gateway: GatewayServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -92,14 +94,12 @@ class VaultServer:
         self._sweep()
         if self.options.governance is not None:
             await self.open_governance(self.options.governance)
+        if self.options.gateway is not None:
+            await self.open_gateway(self.options.gateway)
 
     async def open_governance(self, governance: GovernanceOptions) -> GovernanceServer:
         """Serve governance beside the vault; once."""
-        if importlib.util.find_spec("uvicorn") is None or not importlib.util.find_spec("starlette"):
-            raise DevserverError(
-                "the governance service needs uvicorn and starlette: `pip install 'ostiary[dev]'`, "
-                "or leave it out"
-            )
+        _require("governance service", "uvicorn", "starlette")
         from .governance.server import GovernanceServer
 
         server = GovernanceServer(self.vault, self.home, self.options, governance)
@@ -109,6 +109,20 @@ class VaultServer:
             await server.stop(0.0)
             raise
         self.governance = server
+        return server
+
+    async def open_gateway(self, gateway: GatewayOptions) -> GatewayServer:
+        """Serve the gateway and its sidecar beside the vault; once."""
+        _require("gateway", "uvicorn", "starlette", "cryptography")
+        from .gateway.server import GatewayServer
+
+        server = GatewayServer(self.vault, self.home, self.options, gateway)
+        try:
+            await server.start()
+        except BaseException:
+            await server.stop(0.0)
+            raise
+        self.gateway = server
         return server
 
     def _sweep(self) -> None:
@@ -139,6 +153,9 @@ class VaultServer:
         if self._local is not None:
             self._local.remove()
             self._local = None
+        if self.gateway is not None:
+            await self.gateway.stop(self.options.stop_grace)
+            self.gateway = None
         if self.governance is not None:
             await self.governance.stop(self.options.stop_grace)
             self.governance = None
@@ -160,3 +177,12 @@ class VaultServer:
 
     def keys_directory(self) -> Path:
         return self.home / "keys"
+
+
+def _require(what: str, *packages: str) -> None:
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DevserverError(
+            f"the {what} needs {' and '.join(missing)}: `pip install 'ostiary[dev]'`, or leave "
+            "it out"
+        )

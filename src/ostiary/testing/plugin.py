@@ -1,4 +1,4 @@
-"""Fixtures that give a test a real vault and governance service of its own.
+"""Fixtures that give a test a real vault, governance service and gateway of its own.
 
 pytest loads this in every run where ostiary is installed, so it imports next to nothing:
 the server comes in with the first test that asks for one. Neighbour: `ostiary.devserver`.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import pytest
 
 if TYPE_CHECKING:
-    from ..devserver import RunningVault
+    from ..devserver import RunningGateway, RunningVault
     from ..governance import AsyncGovernanceClient, GovernanceClient
     from ..vault import AsyncVaultClient, VaultClient
 
@@ -21,6 +21,8 @@ __all__ = [
     "MakeVaultClient",
     "ostiary_async_governance_client",
     "ostiary_async_vault_client",
+    "ostiary_gateway",
+    "ostiary_gateway_environment",
     "ostiary_governance",
     "ostiary_governance_client",
     "ostiary_governance_environment",
@@ -191,6 +193,33 @@ def ostiary_governance_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", ostiary_governance.governance_url)
     return ostiary_governance
+
+
+@pytest.fixture
+def ostiary_gateway() -> Iterator[RunningGateway]:
+    """A gateway with its sidecar for this test alone; the built-in model plays each provider.
+
+    `environment` are the variables of its default run, `socket_path` and `sidecar_path` its
+    sockets, `svid_file` and `trat_file` the run's tokens. `issue("run_2")` starts another run,
+    `rotate()` and `revoke()` renew tokens, `faults.add(HttpFault(...))` makes answers come
+    late, fail or break off, and `calls()` says what was called.
+    """
+    from ..devserver import running
+
+    with running(demo=True) as server:
+        yield server.gateway
+
+
+@pytest.fixture
+def ostiary_gateway_environment(
+    ostiary_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
+) -> RunningGateway:
+    """The gateway of `ostiary_gateway`, set in the environment as an agent finds it."""
+    for name in ("SAGE_SANCTUM_ALLOW_DIRECT", "GATEWAY_SOCKET"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in ostiary_gateway.environment.items():
+        monkeypatch.setenv(name, value)
+    return ostiary_gateway
 
 
 def _arguments(

@@ -33,7 +33,8 @@ class Admission:
 
     `token` None asks nobody for one. `origins` are the web pages that may call, written as
     browsers send them: `http://localhost:3000`. `socket_path` may be the Host of what
-    comes over that Unix socket, percent-encoded or as its file name.
+    comes over that Unix socket, percent-encoded or as its file name; `hosts` may be on any.
+    A `body_limit` of None leaves the length of bodies to the domain.
     """
 
     def __init__(
@@ -41,13 +42,15 @@ class Admission:
         *,
         token: Secret | None,
         origins: Iterable[str] = (),
-        body_limit: int,
+        body_limit: int | None,
         socket_path: str | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
         self.body_limit = body_limit
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
         # The digest is compared, so that neither length nor content shows in the time taken.
         self._token = None if token is None else hashlib.sha256(token.reveal_bytes()).digest()
+        self._hosts = frozenset(host.encode("ascii").lower() for host in hosts)
         self._socket_names: frozenset[bytes] = frozenset()
         if socket_path is not None:
             name = socket_path.rpartition("/")[2]
@@ -102,7 +105,9 @@ class Admission:
 
     def _check_host(self, host: bytes | None, *, local: bool) -> None:
         if host is not None and (
-            _LOOPBACK.fullmatch(host) or (local and host.lower() in self._socket_names)
+            _LOOPBACK.fullmatch(host)
+            or host.lower() in self._hosts
+            or (local and host.lower() in self._socket_names)
         ):
             return
         raise HttpRefusal(
@@ -156,6 +161,8 @@ class Admission:
             raise HttpRefusal(
                 415, "UNSUPPORTED_MEDIA_TYPE", "send the body as it is, without a content coding"
             )
+        if self.body_limit is None:
+            return
         # h11 has let digits through alone; their number it has not looked at.
         if size is not None and (len(size.lstrip(b"0")) > 18 or int(size) > self.body_limit):
             raise self.too_large()

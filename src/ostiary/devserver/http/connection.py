@@ -108,6 +108,16 @@ class Connection(H11Protocol):
         else:
             self.cycle.keep_alive = False
 
+    def end_with_answer(self) -> None:
+        """Have the connection end with the answer in hand.
+
+        h11 then sends a body of unknown length as it is and not in chunks, as it would for
+        a peer of HTTP/1.0.
+        """
+        self.conn.their_http_version = b"1.0"
+        if self.cycle is not None:
+            self.cycle.keep_alive = False
+
     def cut(self) -> None:
         """End the connection now, in the middle of whatever it was sending."""
         self.transport.close()

@@ -8,12 +8,13 @@ from __future__ import annotations
 import os
 import secrets
 import socket
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final, final
 from urllib.parse import quote
 
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Scope
 
 from ...secret import Secret
 from ..faults import DevserverError
@@ -22,6 +23,7 @@ from ..options import Options
 from ..sockets import LocalSocket, bind_tcp
 from .admission import Admission
 from .front import Front, Meter
+from .refusals import HttpRefusal, error_body
 from .server import HttpServer
 from .staged import HttpFaults
 
@@ -36,7 +38,11 @@ class HttpDomain:
 
     Every request needs the bearer token, which is made at the first start and kept in
     `token_path`, 0600. With `options.demo` none does, and `token` is None; the file is there
-    all the same, for clients that are told to read it.
+    all the same, for clients that are told to read it. A domain that judges its callers
+    itself has no such token: `own_judgement`; the length of bodies is its affair then too.
+
+    `error` and `prepare` are the front's; `hosts` are names that requests may call this server
+    by besides those of loopback.
     """
 
     def __init__(
@@ -48,6 +54,10 @@ class HttpDomain:
         options: Options,
         *,
         port: int | None,
+        own_judgement: bool = False,
+        error: Callable[[HttpRefusal], bytes] = error_body,
+        prepare: Callable[[Scope], None] | None = None,
+        hosts: Iterable[str] = (),
     ) -> None:
         self.name = name
         self.socket_path = home / f"{name}.sock"
@@ -57,16 +67,18 @@ class HttpDomain:
         self._port = port
         self._options = options
         self._local: LocalSocket | None = None
-        token = _token(self.token_path)
+        token = None if own_judgement else _token(self.token_path)
         self.token: Secret | None = None if options.demo else token
         admission = Admission(
             token=self.token,
             origins=options.allow_origins,
-            body_limit=options.request_limit,
+            body_limit=None if own_judgement else options.request_limit,
             socket_path=str(self.socket_path),
+            hosts=hosts,
         )
         self._server = HttpServer(
-            Front(app, admission, self.faults, meter), max_connections=options.max_connections
+            Front(app, admission, self.faults, meter, error=error, prepare=prepare),
+            max_connections=options.max_connections,
         )
 
     async def start(self) -> None:

@@ -26,7 +26,7 @@ from .connection import Connection
 from .refusals import HttpRefusal, error_body
 from .staged import HttpFault, HttpFaults
 
-__all__ = ["Front", "Json", "Meter", "read_json"]
+__all__ = ["Cut", "Front", "Json", "Meter", "read_json"]
 
 T = TypeVar("T")
 
@@ -56,7 +56,8 @@ class Meter(Protocol):
 class Front:
     """Admit requests, hand them to `app`, and answer whatever goes wrong.
 
-    `error` writes a refusal as the domain's error body.
+    `error` writes a refusal as the domain's error body. `prepare` is called with the scope of
+    every request before anything else.
     """
 
     def __init__(
@@ -67,12 +68,14 @@ class Front:
         meter: Meter,
         *,
         error: Callable[[HttpRefusal], bytes] = error_body,
+        prepare: Callable[[Scope], None] | None = None,
     ) -> None:
         self._app = app
         self._admission = admission
         self._faults = faults
         self._meter = meter
         self._error = error
+        self._prepare = prepare
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,6 +83,9 @@ class Front:
         connection: Connection = scope["state"]["connection"]
         connection.request = asyncio.current_task()
         answer = _Answer(send, scope)
+        scope["state"]["request_id"] = answer.request_id
+        if self._prepare is not None:
+            self._prepare(scope)
         began = time.perf_counter()
         self._meter.began()
         try:
@@ -99,7 +105,7 @@ class Front:
         try:
             await self._admitted(scope, receive, answer, connection)
             return
-        except _Cut:
+        except Cut:
             connection.cut()
             return
         except HttpRefusal as found:
@@ -138,17 +144,32 @@ class Front:
             if fault.delay:
                 await asyncio.sleep(fault.delay)
             if fault.drop:
-                raise _Cut
+                raise Cut
             answer.stage(fault)
             if fault.status is not None:
-                await _act(fault, answer)
+                await self._act(fault, answer)
                 return
         await self._app(scope, self._bounded(receive), answer.send)
+
+    async def _act(self, fault: HttpFault, answer: _Answer) -> None:
+        status = fault.status or 500
+        body = fault.body
+        if body is None:
+            body = self._error(
+                HttpRefusal(status, fault.code, "a fault that was staged for a test")
+            )
+        headers = {"content-type": "application/json"}
+        headers.update({name.lower(): value for name, value in fault.headers.items()})
+        await answer.whole(
+            status, [(name.encode(), value.encode()) for name, value in headers.items()], body
+        )
 
     def _bounded(self, receive: Receive) -> Receive:
         """Count what comes in: a chunked body announces nothing."""
         total = 0
         limit = self._admission.body_limit
+        if limit is None:
+            return receive
 
         async def bounded() -> Message:
             nonlocal total
@@ -187,6 +208,7 @@ class _Answer:
         given = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
         if not _REQUEST_ID.fullmatch(given):
             given = uuid.uuid4().hex.encode()
+        self.request_id = given.decode("ascii")
         self.headers: list[tuple[bytes, bytes]] = [(b"x-request-id", given)]
         self._bytes_left: int | None = None
         self._events_left: int | None = None
@@ -230,23 +252,11 @@ class _Answer:
         if keep:
             # Without the end that a chunked body has: it is to look cut off.
             await self._send({**message, "body": body[:keep], "more_body": True})
-        raise _Cut
+        raise Cut
 
 
-class _Cut(Exception):
-    """The connection ends here."""
-
-
-async def _act(fault: HttpFault, answer: _Answer) -> None:
-    status = fault.status or 500
-    body = fault.body
-    if body is None:
-        body = error_body(HttpRefusal(status, fault.code, "a fault that was staged for a test"))
-    headers = {"content-type": "application/json"}
-    headers.update({name.lower(): value for name, value in fault.headers.items()})
-    await answer.whole(
-        status, [(name.encode(), value.encode()) for name, value in headers.items()], body
-    )
+class Cut(Exception):
+    """The connection ends here, in the middle of whatever it was sending."""
 
 
 def _routing(error: HTTPException) -> HttpRefusal:

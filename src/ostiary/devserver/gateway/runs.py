@@ -1,0 +1,128 @@
+"""The runs of an agent: their tokens in files, written anew before they run out.
+
+A file is replaced whole, so that a reader sees the old token or the new one. Neighbours:
+`trust` issues, `sidecar` hands out what is current.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+from pathlib import Path
+from typing import Final, final
+
+from ..clock import Clock
+from ..home import create_private
+from .trust import Grant, TrustDomain
+
+__all__ = ["Run", "Runs"]
+
+# Looked at again at least this often: timers stand still while a laptop sleeps, expiry does not.
+_LOOK_EVERY: Final = 30.0
+# At half their life: a client that reads its file when a token runs out finds a fresh one.
+_SHARE: Final = 0.5
+
+
+@final
+class Run:
+    """One run: what it was granted, and its current tokens, in memory and on file."""
+
+    def __init__(self, grant: Grant, directory: Path) -> None:
+        self.grant = grant
+        self.directory = directory
+        self.svid_file = directory / "svid.jwt"
+        self.trat_file = directory / "trat.jwt"
+        self.work_dir = directory / "work"
+        self.output_dir = directory / "output"
+        self.svid = ""
+        self.trat = ""
+        self.svid_due = 0.0
+        self.trat_due = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Run {self.grant.run_id}>"
+
+
+@final
+class Runs:
+    """Every run of one gateway; on the gateway's event loop."""
+
+    def __init__(self, trust: TrustDomain, directory: Path, clock: Clock, *, rotate: bool) -> None:
+        self._trust = trust
+        self._directory = directory
+        self._clock = clock
+        self._rotate = rotate
+        self._known: dict[str, Run] = {}
+        self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, grant: Grant, *, directory: Path | None = None) -> Run:
+        """Make a run known and write its first tokens; one of the same name is replaced."""
+        subject = self._trust.admit(grant)
+        run = Run(grant, directory or self._directory / grant.run_id)
+        for each in (run.directory, run.work_dir, run.output_dir):
+            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._known[subject] = run
+        self.renew(run)
+        self._schedule()
+        return run
+
+    def renew(self, run: Run) -> None:
+        """Issue both tokens and write them."""
+        self._renew_svid(run)
+        self._renew_trat(run)
+
+    def renew_all(self) -> None:
+        for run in self._known.values():
+            self.renew(run)
+        self._schedule()
+
+    def current_trat(self, run: Run) -> str:
+        """Return the run's transaction token, a new one if half of its life is over."""
+        if self._rotate and self._clock.wall() >= run.trat_due:
+            self._renew_trat(run)
+        return run.trat
+
+    def close(self) -> None:
+        """Write no more; the files stay."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def _renew_svid(self, run: Run) -> None:
+        run.svid, _ = self._trust.issue_svid(run.grant)
+        run.svid_due = self._clock.wall() + run.grant.svid_ttl * _SHARE
+        _replace(run.svid_file, run.svid)
+
+    def _renew_trat(self, run: Run) -> None:
+        run.trat, _ = self._trust.issue_trat(run.grant)
+        run.trat_due = self._clock.wall() + run.grant.trat_ttl * _SHARE
+        _replace(run.trat_file, run.trat)
+
+    def _schedule(self) -> None:
+        if not self._rotate:
+            return
+        self.close()
+        due = min(min(run.svid_due, run.trat_due) for run in self._known.values())
+        delay = min(max(due - self._clock.wall(), 0.05), _LOOK_EVERY)
+        self._timer = asyncio.get_running_loop().call_later(delay, self._look)
+
+    def _look(self) -> None:
+        now = self._clock.wall()
+        for run in self._known.values():
+            if now >= run.svid_due:
+                self._renew_svid(run)
+            if now >= run.trat_due:
+                self._renew_trat(run)
+        self._schedule()
+
+
+def _replace(path: Path, token: str) -> None:
+    """Put a new 0600 file in the place of `path`, in one step."""
+    fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    create_private(fresh, token.encode("ascii") + b"\n")
+    try:
+        os.replace(fresh, path)
+    except BaseException:
+        fresh.unlink(missing_ok=True)
+        raise

@@ -1,0 +1,199 @@
+"""The gateway and its sidecar on their sockets; started beside a vault, on its event loop.
+
+Neighbour: `ostiary.devserver.server` owns one of these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final, final
+
+from ..faults import DevserverError
+from ..home import create_private
+from ..http.domain import HttpDomain
+from ..options import CATEGORIES, GatewayOptions, Options
+from ..service import Vault
+from .builtin import BuiltIn
+from .calls import Calls
+from .endpoints import Endpoints
+from .gate import Gate
+from .provider import Provider
+from .quota import Quota
+from .runs import Run, Runs
+from .sidecar import Sidecar
+from .trust import Grant, TrustDomain
+from .wire import gateway_error
+
+__all__ = ["BUILT_IN", "GatewayServer"]
+
+BUILT_IN: Final = "ostiary"
+# What the original client calls its peer, on whatever socket.
+_ORIGINAL_HOST: Final = "gateway.local"
+STAND_INS: Final = ("openai", "anthropic", "google")
+_CHAT: Final[tuple[str, ...]] = (f"{BUILT_IN}:echo", f"{BUILT_IN}:echo-mini")
+_EMBEDDINGS: Final[tuple[str, ...]] = (f"{BUILT_IN}:echo", f"{BUILT_IN}:hash")
+# The names that guides use; with --demo the built-in model answers to them.
+_DEMO_CHAT: Final[tuple[str, ...]] = (
+    "openai:gpt-4o",
+    "openai:gpt-4o-mini",
+    "anthropic:claude-sonnet-4-5",
+    "google:gemini-2.5-flash",
+)
+_DEMO_EMBEDDINGS: Final = ("openai:text-embedding-3-small",)
+
+
+class _Uncounted:
+    """Nothing here measures requests; the calls are on record instead."""
+
+    def began(self) -> None: ...
+
+    def ended(self, seconds: float) -> None: ...
+
+
+@final
+class GatewayServer:
+    """A gateway in `home`; start and stop once."""
+
+    def __init__(self, vault: Vault, home: Path, options: Options, gateway: GatewayOptions) -> None:
+        self.options = gateway
+        self.directory = home / "gateway"
+        self.directory.mkdir(mode=0o700, exist_ok=True)
+        clock = options.clock
+        self.trust = TrustDomain(
+            gateway.trust_domain,
+            gateway.audience,
+            self.directory,
+            clock,
+            leeway=gateway.leeway,
+        )
+        self.runs = Runs(self.trust, self.directory / "runs", clock, rotate=gateway.rotate)
+        self.calls = Calls(vault)
+        self._demo = options.demo
+        self._providers = self._make_providers(options)
+        self._endpoints = Endpoints(
+            gateway,
+            Gate(self.trust, required_scope=gateway.required_scope),
+            self._providers,
+            Quota(gateway.quota, gateway.quota_window, clock),
+            self.calls,
+            clock,
+            mcp=None,
+        )
+        self.http = HttpDomain(
+            "gateway",
+            home,
+            self._endpoints.app,
+            _Uncounted(),
+            options,
+            port=gateway.port,
+            own_judgement=True,
+            error=gateway_error,
+            prepare=self._endpoints.prepare,
+            hosts=(_ORIGINAL_HOST,),
+        )
+        self.environment: dict[str, str] = {}
+        self.run: Run
+        self.sidecar: HttpDomain
+        self._home = home
+        self._all = options
+
+    async def start(self) -> None:
+        """Issue the first tokens, and listen."""
+        self.run = self.runs.open(self.grant(), directory=self.directory)
+        (self.directory / "bundle.json").unlink(missing_ok=True)
+        sidecar = Sidecar(self.runs, self.run, self.environment)
+        self.sidecar = HttpDomain(
+            "sidecar",
+            self._home,
+            sidecar.app,
+            _Uncounted(),
+            self._all,
+            port=None,
+            own_judgement=True,
+            error=gateway_error,
+            prepare=sidecar.prepare,
+            hosts=(_ORIGINAL_HOST,),
+        )
+        self.environment.update(self.environment_of(self.run))
+        await self.http.start()
+        await self.sidecar.start()
+
+    async def stop(self, grace: float) -> None:
+        """Stop listening, end what is in hand, write no more tokens."""
+        self.runs.close()
+        sidecar = getattr(self, "sidecar", None)
+        if sidecar is not None:
+            await sidecar.stop(grace)
+        await self.http.stop(grace)
+        for provider in self._providers.values():
+            await provider.close()
+
+    def grant(self) -> Grant:
+        """Return what the default run may do."""
+        options = self.options
+        models = options.allowed_models
+        if models is None:
+            chat, embeddings = _CHAT, _EMBEDDINGS
+            if self._demo:
+                chat, embeddings = chat + _DEMO_CHAT, embeddings + _DEMO_EMBEDDINGS
+            models = dict.fromkeys(CATEGORIES, chat) | {"embeddings": embeddings}
+        providers = options.allowed_providers
+        if providers is None:
+            named = (one.partition(":")[0] for each in models.values() for one in each)
+            providers = tuple(dict.fromkeys(named))
+        return Grant(
+            run_id=options.run_id,
+            org_id=options.org_id,
+            agent=options.agent,
+            scope=options.scope,
+            allowed_models=models,
+            allowed_providers=providers,
+            allowed_tools=options.allowed_tools,
+            svid_ttl=options.svid_ttl,
+            trat_ttl=options.trat_ttl,
+        )
+
+    def environment_of(self, run: Run) -> dict[str, str]:
+        """Return the variables that an agent of this run needs (protocols section 2)."""
+        found = {
+            "RUN_ID": run.grant.run_id,
+            "ORG_ID": run.grant.org_id,
+            "SPIFFE_JWT_PATH": str(run.svid_file),
+            "TRAT_FILE": str(run.trat_file),
+            "LLM_GATEWAY_SOCKET": str(self.http.socket_path),
+            "WORK_DIR": str(run.work_dir),
+            "OUTPUT_PATH": str(run.output_dir),
+        }
+        if run is self.run:
+            # The sidecar speaks for one run, as it does in a pod.
+            found["AUTH_SIDECAR_SOCKET"] = str(self.sidecar.socket_path)
+        return found
+
+    def revoke(self) -> None:
+        """Replace the keys: tokens issued so far are refused, and every file has new ones."""
+        self.trust.replace_keys()
+        self.runs.renew_all()
+
+    def _make_providers(self, options: Options) -> Mapping[str, Provider]:
+        gateway = self.options
+        names = gateway.stand_ins
+        if names is None:
+            names = STAND_INS if options.demo else ()
+        clock, pace = options.clock, gateway.pace
+        found: dict[str, Provider] = {
+            name: BuiltIn(clock, pace=pace, any_model=True) for name in names
+        }
+        found[BUILT_IN] = BuiltIn(clock, pace=pace, any_model=False)
+        if BUILT_IN in gateway.forward:
+            raise DevserverError(f"{BUILT_IN} is the built-in provider; forward another name")
+        return found
+
+    def write_bundle(self) -> Path:
+        """Write the trust domain's public keys beside the tokens, for other verifiers."""
+        import msgspec
+
+        path = self.directory / "bundle.json"
+        path.unlink(missing_ok=True)
+        create_private(path, msgspec.json.encode(self.trust.bundle()))
+        return path
