@@ -138,7 +138,7 @@ $(STAMPS)/installed: pyproject.toml setup.py $(STAMPS)/venv
 	@tools/preflight.sh $(PYTHON) >/dev/null
 	@echo "installing ostiary, editable, with its extras"
 	@$(PIP) install --group build
-	@$(PIP) install --no-build-isolation --editable '.[cli,dev,mcp,otel]'
+	@$(PIP) install --no-build-isolation --editable '.[cli,dev,langchain,mcp,otel]'
 	@touch $@
 
 $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
@@ -148,7 +148,7 @@ $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
 
 $(STAMPS)/test: pyproject.toml $(STAMPS)/venv
 	@echo "installing what the tests need"
-	@$(PIP) install --group test --group interop
+	@$(PIP) install --group test --group interop --group langchain
 	@touch $@
 
 $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
