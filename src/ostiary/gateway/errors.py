@@ -37,6 +37,8 @@ SageSanctumError                        1: root; `exit_code`
 │   │   ├── GatewayDeadlineError        also a builtin TimeoutError
 │   │   └── GatewayProtocolError        also a ValueError
 │   │       └── GatewaySizeLimitError
+│   ├── StructuredOutputError           the answer has not the shape that was asked for; `reason`
+│   ├── TokenBudgetError                the client's own token budget is used up; nothing was sent
 │   └── GatewayStateError               the client is closed; also a RuntimeError
 ├── ValidationError                     40: what was given cannot be meant; also a ValueError
 │   ├── InputValidationError            41: the input is missing or of another kind
@@ -145,8 +147,10 @@ __all__ = [
     "SarifValidationError",
     "ScopeNotAuthorizedError",
     "SpiffeAuthError",
+    "StructuredOutputError",
     "SubprocessError",
     "SubprocessTimeoutError",
+    "TokenBudgetError",
     "TraTAcquisitionError",
     "TraTExpiredError",
     "ValidationError",
@@ -458,6 +462,32 @@ class GatewayProtocolError(GatewayTransportError, ProtocolError):
 
 class GatewaySizeLimitError(GatewayProtocolError, SizeLimitError):
     """The gateway sent more than `limits` allows."""
+
+
+class StructuredOutputError(GatewayError):
+    """The model's answer has not the shape that was asked for.
+
+    `reason` is `unreadable`, `cut` at the token limit, or `refused` by the model. What it
+    said is no part of the error.
+    """
+
+    reason: str = "unreadable"
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        reason: str | None = None,
+        exit_code: int | None = None,
+        request_id: str | None = None,
+    ) -> None:
+        super().__init__(message, exit_code=exit_code, request_id=request_id)
+        if reason is not None:
+            self.reason = reason
+
+
+class TokenBudgetError(GatewayError):
+    """The tokens this client may use are used up; nothing was sent."""
 
 
 class GatewayStateError(GatewayError, ClientStateError):
