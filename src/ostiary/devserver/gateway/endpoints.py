@@ -27,7 +27,7 @@ from .calls import CallRecord, Calls
 from .gate import CHAT, EMBEDDINGS, Caller, Gate
 from .provider import Provider
 from .quota import Quota
-from .wire import document, error_object, invalid, read_body
+from .wire import bounded, document, error_object, invalid, read_body
 
 __all__ = ["Endpoints", "McpMount"]
 
@@ -141,7 +141,7 @@ class Endpoints:
         name = request.headers.get("x-provider", "").strip().lower()
         gate.check_provider(caller, name)
         call.provider = name
-        found = document(await read_body(request, self._options.request_limit))
+        found = document(await read_body(bounded(request, self._options.request_limit)))
         gate.check_model(caller, name, found["model"], categories)
         call.model = found["model"]
         gate.check_scope(caller)
@@ -203,7 +203,8 @@ class Endpoints:
                 404, "server_not_found", "no MCP server is connected here; start it with --mcp"
             )
         self._quota.take(caller.subject)
-        return await self._mcp.answer(caller, request.path_params["server"], request)
+        server = request.path_params["server"]
+        return await self._mcp.answer(caller, server, bounded(request, self._options.request_limit))
 
     def _streamed(self, chunks: AsyncGenerator[bytes], call: CallRecord) -> ASGIApp:
         async def work(stream: EventStream) -> None:

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, TypeGuard, final
 
-__all__ = ["Filler", "quoted", "words"]
+__all__ = ["Filler", "is_list", "is_object", "quoted", "words"]
 
 _NUMBER: Final = re.compile(r"(?<![\w.])-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?![\w])")
 _QUOTED: Final = re.compile(
@@ -68,7 +68,7 @@ class Filler:
         raise ValueError("the schema cannot be read")
 
     def _value(self, schema: Any, depth: int) -> Any:
-        if not _is_object(schema):
+        if not is_object(schema):
             return self._text  # `true` allows everything
         reference = schema.get("$ref")
         if isinstance(reference, str):
@@ -80,13 +80,13 @@ class Filler:
         if "const" in schema:
             return schema["const"]
         values = schema.get("enum")
-        if _is_list(values) and values:
+        if is_list(values) and values:
             return self._one_of(values)
         for branches in (schema.get("anyOf"), schema.get("oneOf")):
-            if _is_list(branches) and branches:
+            if is_list(branches) and branches:
                 return self._value(self._branch(branches, depth), depth + 1)
         parts = schema.get("allOf")
-        if _is_list(parts):
+        if is_list(parts):
             merged = {name: value for name, value in schema.items() if name != "allOf"}
             for part in parts:
                 merged = _merge(merged, self._resolved(part))
@@ -95,7 +95,7 @@ class Filler:
 
     def _typed(self, schema: dict[str, Any], depth: int) -> Any:
         kind: Any = schema.get("type")
-        if _is_list(kind):
+        if is_list(kind):
             kinds = [one for one in kind if one != "null"]
             kind = kinds[0] if kinds else "null"
         if kind is None:
@@ -115,21 +115,21 @@ class Filler:
     def _object(self, schema: dict[str, Any], depth: int) -> dict[str, Any]:
         properties = schema.get("properties")
         found: dict[str, Any] = {}
-        if _is_object(properties):
+        if is_object(properties):
             required = schema.get("required") or ()
             for name, each in properties.items():
                 # Where it is deep, what may be left out is: schemas may contain themselves.
                 if name in required or (depth < _DEEPEST and not self._repeats(each)):
                     found[name] = self._value(each, depth + 1)
         extra = schema.get("additionalProperties")
-        if not found and _is_object(extra):
+        if not found and is_object(extra):
             for name in [*quoted(self._text), "key"][: max(1, schema.get("minProperties") or 1)]:
                 found[name] = self._value(extra, depth + 1)
         return found
 
     def _array(self, schema: dict[str, Any], depth: int) -> list[Any]:
         first = schema.get("prefixItems")
-        found = [self._value(each, depth + 1) for each in first] if _is_list(first) else []
+        found = [self._value(each, depth + 1) for each in first] if is_list(first) else []
         least = min(schema.get("minItems") or 0, _MOST)
         items = schema.get("items", {} if not found else None)
         if items is None or items is False:
@@ -177,7 +177,7 @@ class Filler:
 
     def _branch(self, branches: list[Any], depth: int) -> Any:
         """Choose the first that says something, or null where the schema would repeat."""
-        nulls = [one for one in branches if _is_object(one) and one.get("type") == "null"]
+        nulls = [one for one in branches if is_object(one) and one.get("type") == "null"]
         others = [one for one in branches if one not in nulls]
         for one in others:
             if depth < _DEEPEST and not self._repeats(one):
@@ -186,7 +186,7 @@ class Filler:
 
     def _repeats(self, schema: Any) -> bool:
         """Whether a schema leads back into one that is being filled."""
-        if not _is_object(schema):
+        if not is_object(schema):
             return False
         if schema.get("$ref") in self._open or schema.get("$ref") == "#":
             return True
@@ -196,7 +196,7 @@ class Filler:
         return any(self._repeats(one) for one in inner)
 
     def _resolved(self, schema: Any) -> Any:
-        if not _is_object(schema):
+        if not is_object(schema):
             return {}
         reference = schema.get("$ref")
         return self._at(reference) if isinstance(reference, str) else schema
@@ -208,20 +208,20 @@ class Filler:
         found: Any = self._root
         for part in reference[1:].split("/")[1:]:
             key = part.replace("~1", "/").replace("~0", "~")
-            found = found.get(key) if _is_object(found) else None
+            found = found.get(key) if is_object(found) else None
         return found if found is not None else {}
 
 
-def _is_object(value: object) -> TypeGuard[dict[str, Any]]:
+def is_object(value: object) -> TypeGuard[dict[str, Any]]:
     return isinstance(value, dict)
 
 
-def _is_list(value: object) -> TypeGuard[list[Any]]:
+def is_list(value: object) -> TypeGuard[list[Any]]:
     return isinstance(value, list)
 
 
 def _merge(one: dict[str, Any], other: Any) -> dict[str, Any]:
-    if not _is_object(other):
+    if not is_object(other):
         return one
     merged: dict[str, Any] = {**one, **other}
     for keyword in ("properties", "$defs"):

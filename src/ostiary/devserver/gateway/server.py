@@ -5,9 +5,12 @@ Neighbour: `ostiary.devserver.server` owns one of these.
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, final
+from typing import TYPE_CHECKING, Final, final
+
+import msgspec
 
 from ..faults import DevserverError
 from ..home import create_private
@@ -23,7 +26,11 @@ from .quota import Quota
 from .runs import Run, Runs
 from .sidecar import Sidecar
 from .trust import Grant, TrustDomain
+from .upstream import Upstream
 from .wire import gateway_error
+
+if TYPE_CHECKING:
+    from .mcp import McpServers
 
 __all__ = ["BUILT_IN", "GatewayServer"]
 
@@ -70,7 +77,8 @@ class GatewayServer:
         self.runs = Runs(self.trust, self.directory / "runs", clock, rotate=gateway.rotate)
         self.calls = Calls(vault)
         self._demo = options.demo
-        self._providers = self._make_providers(options)
+        self._providers = self._make_providers(options, vault)
+        self._mcp = _mcp_servers(gateway.mcp)
         self._endpoints = Endpoints(
             gateway,
             Gate(self.trust, required_scope=gateway.required_scope),
@@ -78,7 +86,7 @@ class GatewayServer:
             Quota(gateway.quota, gateway.quota_window, clock),
             self.calls,
             clock,
-            mcp=None,
+            mcp=self._mcp,
         )
         self.http = HttpDomain(
             "gateway",
@@ -101,7 +109,7 @@ class GatewayServer:
     async def start(self) -> None:
         """Issue the first tokens, and listen."""
         self.run = self.runs.open(self.grant(), directory=self.directory)
-        (self.directory / "bundle.json").unlink(missing_ok=True)
+        self._write_bundle()
         sidecar = Sidecar(self.runs, self.run, self.environment)
         self.sidecar = HttpDomain(
             "sidecar",
@@ -126,6 +134,8 @@ class GatewayServer:
         if sidecar is not None:
             await sidecar.stop(grace)
         await self.http.stop(grace)
+        if self._mcp is not None:
+            await self._mcp.stop()
         for provider in self._providers.values():
             await provider.close()
 
@@ -173,9 +183,10 @@ class GatewayServer:
     def revoke(self) -> None:
         """Replace the keys: tokens issued so far are refused, and every file has new ones."""
         self.trust.replace_keys()
+        self._write_bundle()
         self.runs.renew_all()
 
-    def _make_providers(self, options: Options) -> Mapping[str, Provider]:
+    def _make_providers(self, options: Options, vault: Vault) -> Mapping[str, Provider]:
         gateway = self.options
         names = gateway.stand_ins
         if names is None:
@@ -187,13 +198,24 @@ class GatewayServer:
         found[BUILT_IN] = BuiltIn(clock, pace=pace, any_model=False)
         if BUILT_IN in gateway.forward:
             raise DevserverError(f"{BUILT_IN} is the built-in provider; forward another name")
+        for name, forward in gateway.forward.items():
+            found[name] = Upstream(name, forward, vault)
         return found
 
-    def write_bundle(self) -> Path:
-        """Write the trust domain's public keys beside the tokens, for other verifiers."""
-        import msgspec
-
+    def _write_bundle(self) -> None:
+        """Write the public keys beside the tokens, for whoever verifies them elsewhere."""
         path = self.directory / "bundle.json"
         path.unlink(missing_ok=True)
         create_private(path, msgspec.json.encode(self.trust.bundle()))
-        return path
+
+
+def _mcp_servers(commands: Mapping[str, tuple[str, ...]]) -> McpServers | None:
+    if not commands:
+        return None
+    if importlib.util.find_spec("mcp") is None:
+        raise DevserverError(
+            "MCP servers need the extra: `pip install 'ostiary[mcp]'`, or leave them out"
+        )
+    from .mcp import McpServers
+
+    return McpServers(commands)

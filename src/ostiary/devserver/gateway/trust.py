@@ -31,6 +31,7 @@ SVID_ALGORITHMS: Final = frozenset(
 TRAT_TYPE: Final = "txntoken+jwt"
 _PATH: Final = re.compile(r"(?:/[A-Za-z0-9._-]+)+")
 _LONGEST_ID: Final = 2048
+_REMEMBERED: Final = 1024
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True):
@@ -94,11 +95,16 @@ class TrustDomain:
         self._clock = clock
         self._leeway = leeway
         self._directory = directory
+        # A token comes with each call of its run: its signature is checked once.
+        self._svids: dict[str, _Svid] = {}
+        self._trats: dict[str, Trat] = {}
         self._svid_key = _key(directory / "svid.key.pem")
         self._trat_key = _key(directory / "trat.key.pem")
 
     def replace_keys(self) -> None:
         """Make new keys: every token that was issued is refused from now on."""
+        self._svids.clear()
+        self._trats.clear()
         for name in ("svid.key.pem", "trat.key.pem"):
             (self._directory / name).unlink(missing_ok=True)
         self._svid_key = _key(self._directory / "svid.key.pem")
@@ -171,14 +177,19 @@ class TrustDomain:
 
     def verify_svid(self, text: str) -> str:
         """Return the SPIFFE ID a JWT-SVID speaks for, or raise the 401."""
-        try:
-            token = read(text)
-        except BadToken as problem:
-            raise _refused("svid_malformed", f"the JWT-SVID cannot be read: {problem}") from None
-        try:
-            claims = self._svid(token)
-        except BadToken as problem:
-            raise _refused("svid_invalid", f"the JWT-SVID is not valid: {problem}") from None
+        claims = self._svids.get(text)
+        if claims is None:
+            try:
+                token = read(text)
+            except BadToken as problem:
+                raise _refused(
+                    "svid_malformed", f"the JWT-SVID cannot be read: {problem}"
+                ) from None
+            try:
+                claims = self._svid(token)
+            except BadToken as problem:
+                raise _refused("svid_invalid", f"the JWT-SVID is not valid: {problem}") from None
+            _remember(self._svids, text, claims)
         if self._over(claims.exp):
             raise _refused("svid_expired", "the JWT-SVID has expired; read its file again")
         return claims.sub
@@ -206,6 +217,17 @@ class TrustDomain:
 
     def verify_trat(self, text: str) -> Trat:
         """Return the claims of a transaction token, or raise the 401."""
+        known = self._trats.get(text)
+        if known is None:
+            known = self._trat(text)
+            _remember(self._trats, text, known)
+        if self._over(known.exp):
+            raise _refused(
+                "txn_token_expired", "the transaction token has expired; fetch a new one"
+            )
+        return known
+
+    def _trat(self, text: str) -> Trat:
         try:
             token = read(text)
             if token.header.get("typ") != TRAT_TYPE:
@@ -221,10 +243,6 @@ class TrustDomain:
             raise _refused(
                 "txn_token_invalid", f"the transaction token is not valid: {problem}"
             ) from None
-        if self._over(claims.exp):
-            raise _refused(
-                "txn_token_expired", "the transaction token has expired; fetch a new one"
-            )
         return claims
 
     def _signed_by(self, token: Token, key: VerifyingKey) -> None:
@@ -240,6 +258,12 @@ class TrustDomain:
         latest = self._clock.wall() + self._leeway + 1
         if (issued or 0) > latest or (begins or 0) > latest:
             raise BadToken("it is not valid yet")
+
+
+def _remember(known: dict[str, T], text: str, claims: T) -> None:
+    known[text] = claims
+    if len(known) > _REMEMBERED:
+        del known[next(iter(known))]
 
 
 def _seconds(moment: float) -> int | float:

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, TypeVar
 
 import msgspec
 from starlette.requests import Request
+from starlette.types import Message as AsgiMessage
 
 from ..http.refusals import HttpRefusal
 
@@ -22,6 +23,7 @@ __all__ = [
     "Part",
     "ResponseFormat",
     "ToolCall",
+    "bounded",
     "decode",
     "document",
     "error_object",
@@ -164,11 +166,29 @@ class EmbeddingsBody(msgspec.Struct):
     encoding_format: Literal["float", "base64"] | None = None
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """Read the whole body; 413 when it is longer than `limit`, announced or not."""
+def bounded(request: Request, limit: int) -> Request:
+    """Return the request with a body that raises the 413 once it is longer than `limit`.
+
+    One that announces more is refused here.
+    """
     announced = request.headers.get("content-length", "0")
     if len(announced) > 18 or int(announced) > limit:
         raise _too_large(limit)
+    total = 0
+
+    async def receive() -> AsgiMessage:
+        nonlocal total
+        message = await request.receive()
+        total += len(message.get("body", b""))
+        if total > limit:
+            raise _too_large(limit)
+        return message
+
+    return Request(request.scope, receive)
+
+
+async def read_body(request: Request) -> bytes:
+    """Read the whole body of a bounded request."""
     body = bytearray()
     more = True
     late = False
@@ -179,8 +199,6 @@ async def read_body(request: Request, limit: int) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise asyncio.CancelledError
                 body += message.get("body", b"")
-                if len(body) > limit:
-                    raise _too_large(limit)
                 more = message.get("more_body", False)
     except TimeoutError:
         late = True
