@@ -1,18 +1,25 @@
 """How the models are reached: through the gateway with two tokens, or directly with a key.
 
 An access object knows endpoints and proofs and sends nothing. Which one a process has is
-decided by its environment, strictly: what is missing or contradicts itself is an error.
+decided by its environment (`settings`), strictly: what is missing or contradicts itself is
+an error, and nothing falls back to TCP or to a key.
 """
 
 from __future__ import annotations
 
 import os
+import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any, Final, final
 
+from .._io.sockets import forget_after_fork
+from ..config import BaseUrl, TcpAddress, UnixAddress, parse_address, parse_base_url
+from ..errors import InvalidArgumentError
 from ..secret import Secret
+from . import providers, settings
 from .auth.credentials import GatewayCredentials
-from .auth.spiffe import JWTSource, SvidSource
+from .auth.spiffe import SvidSource
 from .auth.trat import TransactionToken, TransactionTokenClient
 from .errors import ConfigurationError
 
@@ -21,7 +28,10 @@ __all__ = [
     "GatewayAccess",
     "SpiffeGatewayClient",
     "access_from_environment",
+    "safe_endpoint",
 ]
+
+_LONGEST_KEY: Final = 16 * 1024
 
 
 class GatewayAccess(ABC):
@@ -29,7 +39,7 @@ class GatewayAccess(ABC):
 
     @abstractmethod
     def get_credentials(self) -> GatewayCredentials:
-        """Return both tokens, valid now; an `AuthError` when one cannot be had."""
+        """Return both tokens, valid now; raise an `AuthError` when one cannot be had."""
 
     async def get_credentials_async(self) -> GatewayCredentials:
         """Return both tokens without blocking the loop."""
@@ -56,13 +66,13 @@ class GatewayAccess(ABC):
         return self.get_trat()
 
     def invalidate(self, credentials: GatewayCredentials | None = None) -> None:  # noqa: B027
-        """Forget both tokens, as after a 401, or only those that were sent.
+        """Forget the tokens, as after a 401, so that the next call looks for others.
 
-        Give the credentials that were refused: when others were fetched meanwhile, these stay.
+        Give the credentials that were refused: what was fetched in their place meanwhile stays.
         """
 
     def request_headers(self, provider: str) -> dict[str, str | Secret]:
-        """Return every header that shows who is asking and whom for; values are hidden."""
+        """Return every header that shows who is asking and for which provider; tokens hidden."""
         return {**self.get_credentials().hidden_headers(), "X-Provider": provider}
 
     async def request_headers_async(self, provider: str) -> dict[str, str | Secret]:
@@ -71,42 +81,143 @@ class GatewayAccess(ABC):
         return {**found.hidden_headers(), "X-Provider": provider}
 
 
+@final
 class SpiffeGatewayClient(GatewayAccess):
-    """Gateway mode: a JWT-SVID and a Transaction Token over a Unix socket."""
+    """Gateway mode: a JWT-SVID and a Transaction Token over a Unix socket.
+
+    Both tokens are asked for anew by every call; the sources decide when that means to read
+    or to renew. Safe to use from many threads and tasks. Pickled, it is where the tokens are.
+    """
 
     def __init__(
         self,
         jwt_source: SvidSource,
         trat_client: TransactionTokenClient,
         gateway_socket: str | os.PathLike[str] | None = None,
+        *,
+        gateway_url: str | None = None,
     ) -> None:
-        self._svid = jwt_source
-        self._trat = trat_client
-        self._endpoint = f"unix://{os.fspath(gateway_socket or '')}"
+        """Take the two sources, and where the gateway is.
+
+        `gateway_socket` is the path of its Unix socket. Only who names a `gateway_url` instead
+        has TCP: `https://...`, or `http://` on this machine. Without either, the environment's
+        `LLM_GATEWAY_SOCKET` is used; without that, `ConfigurationError`.
+        """
+        if gateway_socket and gateway_url:
+            raise ConfigurationError("give gateway_socket or gateway_url, not both")
+        if gateway_url:
+            self._endpoint = safe_endpoint("gateway_url", gateway_url)
+        else:
+            named = gateway_socket or settings.gateway_socket(os.environ)
+            if not named:
+                raise ConfigurationError(
+                    "gateway mode needs the gateway's Unix socket; give gateway_socket, or set "
+                    "LLM_GATEWAY_SOCKET"
+                )
+            self._endpoint = _socket_url(named)
+        self._jwt_source = jwt_source
+        self._trat_client = trat_client
+        self._last: tuple[GatewayCredentials, TransactionToken] | None = None
+        self.abandon()
+        forget_after_fork(self)
+
+    def abandon(self) -> None:
+        """Take a new lock in a forked child: a thread of the parent may hold the other."""
+        self._lock = threading.Lock()
+
+    @property
+    def jwt_source(self) -> SvidSource:
+        """Where the JWT-SVID comes from."""
+        return self._jwt_source
+
+    @property
+    def trat_client(self) -> TransactionTokenClient:
+        """Where the Transaction Token comes from."""
+        return self._trat_client
 
     @property
     def is_gateway_mode(self) -> bool:
+        """True."""
         return True
 
     def get_endpoint(self, provider: str) -> str:
+        """Return where the gateway is, which is the same for every provider."""
         return self._endpoint
 
     def get_credentials(self) -> GatewayCredentials:
-        return GatewayCredentials(self._svid.get_token(), self._trat.get_token().token)
+        """Return both tokens, valid now; raise an `AuthError` when one cannot be had."""
+        svid = self._jwt_source.get_token()
+        try:
+            return self._credentials(svid, self._trat_client.get_token())
+        finally:
+            del svid  # a traceback records the locals of the frames that raise
 
     async def get_credentials_async(self) -> GatewayCredentials:
-        trat = await self._trat.get_token_async()
-        return GatewayCredentials(self._svid.get_token(), trat.token)
+        """Return both tokens without blocking the loop."""
+        trat = await self._trat_client.get_token_async()
+        renew = getattr(self._jwt_source, "get_token_async", None)
+        svid = self._jwt_source.get_token() if renew is None else await renew()
+        try:
+            return self._credentials(svid, trat)
+        finally:
+            del svid
+
+    def _credentials(self, svid: str, trat: TransactionToken) -> GatewayCredentials:
+        try:
+            found = GatewayCredentials(svid, trat.token)
+        finally:
+            del svid
+        self._last = found, trat
+        return found
 
     def get_trat(self) -> TransactionToken:
-        return self._trat.get_token()
+        """Return what this run may do; raise an `AuthError` when that cannot be had."""
+        return self._trat_client.get_token()
 
     async def get_trat_async(self) -> TransactionToken:
-        return await self._trat.get_token_async()
+        """Return what this run may do without blocking the loop."""
+        return await self._trat_client.get_token_async()
+
+    def invalidate(self, credentials: GatewayCredentials | None = None) -> None:
+        """Forget the tokens, as after a 401, so that the next call looks for others.
+
+        Give the credentials that were refused: what was fetched in their place meanwhile stays.
+        """
+        with self._lock:
+            last = self._last
+            if credentials is None or last is None:
+                self._jwt_source.invalidate()
+                self._trat_client.invalidate()
+                return
+            newest, trat = last
+            if newest.spiffe_jwt == credentials.spiffe_jwt:
+                self._jwt_source.invalidate()
+            if newest.trat == credentials.trat:
+                self._trat_client.invalidate(trat)
+
+    def __repr__(self) -> str:
+        return (
+            f"SpiffeGatewayClient({self._jwt_source!r}, {self._trat_client!r}, {self._endpoint!r})"
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _gateway, (self._jwt_source, self._trat_client, self._endpoint)
 
 
+def _gateway(
+    jwt_source: SvidSource, trat_client: TransactionTokenClient, endpoint: str
+) -> SpiffeGatewayClient:
+    return SpiffeGatewayClient(jwt_source, trat_client, gateway_url=endpoint)
+
+
+@final
 class DirectProviderClient(GatewayAccess):
-    """Direct mode: a provider's own endpoint and an API key, for a laptop."""
+    """Direct mode: a provider's own endpoint and an API key, for work on a laptop.
+
+    Keys and base URLs come from the arguments, then from the provider's variables
+    (`OPENAI_API_KEY`, `OPENAI_BASE_URL`, ...). A key is sent to its own provider and to no
+    other. Pickled, it has the keys of the environment it arrives in.
+    """
 
     def __init__(
         self,
@@ -114,32 +225,174 @@ class DirectProviderClient(GatewayAccess):
         allow: bool | None = None,
         api_keys: Mapping[str, str | Secret] | None = None,
         base_urls: Mapping[str, str] | None = None,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
-        self._keys = dict(api_keys or {})
-        self._urls = dict(base_urls or {})
+        """Take keys and base URLs by provider; `environ` stands in for the environment.
+
+        With `allow=True` the caller says that no gateway is wanted. Otherwise
+        `SAGE_SANCTUM_ALLOW_DIRECT=1` has to say so, and nothing in the environment may speak
+        of a gateway: `ConfigurationError`.
+        """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        keys = {name: _hidden_key(name, key) for name, key in (api_keys or {}).items()}
+        del api_keys
+        self._environ = os.environ if environ is None else environ
+        if allow is False:
+            raise ConfigurationError("direct mode is not allowed here; pass by the gateway")
+        if allow is None:
+            settings.check_direct(self._environ)
+        for name in {*keys, *(base_urls or {})}:
+            providers.provider(name)
+        self._keys = {providers.provider(name).name: key for name, key in keys.items()}
+        self._urls = {
+            providers.provider(name).name: safe_endpoint(f"the base URL of {name}", url)
+            for name, url in (base_urls or {}).items()
+        }
 
     @property
     def is_gateway_mode(self) -> bool:
+        """False."""
         return False
 
     def get_endpoint(self, provider: str) -> str:
-        return self._urls[provider]
+        """Return a provider's base URL; raise `ConfigurationError` when it has none.
+
+        Plain http is for this machine alone: a key would be read on its way.
+        """
+        known = providers.provider(provider)
+        given = self._urls.get(known.name)
+        if given:
+            return given
+        if known.base_url_env and (text := self._environ.get(known.base_url_env)):
+            return safe_endpoint(f"environment variable {known.base_url_env}", text)
+        if not known.base_url:
+            raise ConfigurationError(
+                f"provider {known.name} is reached through a gateway alone; give base_urls="
+                f"{{{known.name!r}: ...}} if it has an endpoint"
+            )
+        return known.base_url
 
     def get_credentials(self) -> GatewayCredentials:
+        """Return none: in direct mode there are no tokens."""
         return GatewayCredentials("", "")
 
     def get_api_key(self, provider: str) -> str:
-        """Return a provider's key; `ConfigurationError` when there is none."""
-        return str(self._keys[provider])
+        """Return a provider's key as plain text; raise `ConfigurationError` when there is none."""
+        return self.get_api_secret(provider).reveal()
+
+    def get_api_secret(self, provider: str) -> Secret:
+        """Return a provider's key, hidden; raise `ConfigurationError` when there is none."""
+        known = providers.provider(provider)
+        given = self._keys.get(known.name)
+        if given is not None:
+            return given
+        if known.key_env and self._environ.get(known.key_env):
+            return _hidden_key(known.key_env, self._environ[known.key_env])
+        where = f", or set {known.key_env}" if known.key_env else ""
+        raise ConfigurationError(
+            f"there is no API key for {known.name}; give api_keys={{{known.name!r}: ...}}{where}"
+        )
+
+    def request_headers(self, provider: str) -> dict[str, str | Secret]:
+        """Return the header that carries the provider's key, which stays hidden."""
+        known = providers.provider(provider)
+        key = self.get_api_secret(provider).reveal_bytes()
+        try:
+            return {known.key_header: Secret(known.key_prefix.encode() + key)}
+        finally:
+            del key
+
+    async def request_headers_async(self, provider: str) -> dict[str, str | Secret]:
+        """Return `request_headers`, for which nothing has to be waited for."""
+        return self.request_headers(provider)
+
+    def __repr__(self) -> str:
+        keys = ", ".join(sorted(self._keys)) or "none given"
+        return f"DirectProviderClient(keys: {keys}; base_urls={self._urls!r})"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _direct, (dict(self._urls),)
+
+
+def _direct(base_urls: dict[str, str]) -> DirectProviderClient:
+    return DirectProviderClient(allow=True, base_urls=base_urls)
 
 
 def access_from_environment(environ: Mapping[str, str] | None = None) -> GatewayAccess:
-    """Return what the environment asks for; `ConfigurationError` when that is not clear."""
-    source = os.environ if environ is None else environ
-    if not source.get("SPIFFE_JWT_PATH"):
-        raise ConfigurationError("set SPIFFE_JWT_PATH")
-    return SpiffeGatewayClient(
-        JWTSource(source["SPIFFE_JWT_PATH"]),
-        TransactionTokenClient(source.get("TRAT_FILE"), source.get("AUTH_SIDECAR_SOCKET")),
-        source.get("LLM_GATEWAY_SOCKET"),
-    )
+    """Return what the environment asks for (docs/gateway.md, Access).
+
+    Direct mode, if `SAGE_SANCTUM_ALLOW_DIRECT=1` and nothing speaks of a gateway; else gateway
+    mode, which needs a JWT-SVID, a Transaction Token and a socket. Raises `ConfigurationError`
+    that names what is missing or contradicts itself. No token is read yet.
+    """
+    return settings.GatewaySettings.from_environment(environ).access(environ)
+
+
+def safe_endpoint(what: str, url: str) -> str:
+    """Return `url` as it is; raise `ConfigurationError` for one that proofs may not be sent to.
+
+    That is what cannot be read, and plain http to another machine. `what` names it.
+    """
+    try:
+        base = parse_base_url(url)
+    except InvalidArgumentError as error:
+        problem = str(error)
+    else:
+        if not isinstance(base.address, TcpAddress) or base.tls or _is_local(base):
+            return url.rstrip("/") or url
+        problem = (
+            f"plain http to {base.host} would show tokens and keys to whoever listens on the "
+            "way; use https://, or a socket"
+        )
+    raise ConfigurationError(f"{what} cannot be used: {problem}")
+
+
+def _is_local(base: BaseUrl) -> bool:
+    assert isinstance(base.address, TcpAddress)
+    host = base.address.host.lower()
+    if host == "localhost":
+        return True
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _socket_url(path: str | os.PathLike[str]) -> str:
+    text = os.fspath(path)
+    try:
+        if text.startswith(("unix://", "http+unix://")):
+            address = parse_base_url(text).address
+        else:
+            address = parse_address(os.path.expanduser(text) if text[:1] in "/~." else f"./{text}")
+    except InvalidArgumentError as error:
+        problem = str(error)
+    else:
+        assert isinstance(address, UnixAddress)
+        plain = f"unix://{address.path}"
+        # A path with a mark that URLs give a meaning to travels percent-encoded.
+        return plain if not set("?#") & set(plain) else str(BaseUrl(address, "localhost"))
+    raise ConfigurationError(f"the gateway's socket cannot be used: {problem}")
+
+
+def _hidden_key(name: str, key: object) -> Secret:
+    if isinstance(key, Secret):
+        found = key
+    elif isinstance(key, str):
+        found = Secret(key.strip().encode("utf-8", "surrogatepass"))
+    else:
+        kind = type(key).__name__
+        del key
+        raise ConfigurationError(f"the API key of {name} is a str or a Secret, not {kind}")
+    del key
+    content = found.reveal_bytes()
+    fits = 0 < len(content) <= _LONGEST_KEY and all(0x21 <= byte <= 0x7E for byte in content)
+    del content
+    if not fits:
+        raise ConfigurationError(
+            f"the API key of {name} is empty, too long, or not one line of printable ASCII "
+            "without blanks"
+        )
+    return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -20,7 +20,9 @@ T = TypeVar("T")
 LONGEST: Final = 64 * 1024
 """The most bytes a token may have."""
 
+# RFC 7515, 7.1, without padding; a signature may be missing so that it can be said.
 _COMPACT: Final = re.compile(rb"([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]+)\.([A-Za-z0-9_-]*)")
+_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
 
 
 class ReadFailure(Exception):
@@ -41,50 +43,45 @@ def parts(token: Secret) -> tuple[str, str | None, bytes]:
     Raises `ReadFailure` unless it has three parts of base64url, a header that names an
     algorithm, and a signature: `none` is no algorithm here.
     """
-    found = (
-        _COMPACT.fullmatch(token.reveal_bytes()) if len(token.reveal_bytes()) <= LONGEST else None
-    )
-    if found is None:
-        raise ReadFailure("is not a JWT of three parts joined by dots")
-    header = decoded(_raw(found[1]), _header, "header")
+    found = _COMPACT.fullmatch(token.reveal_bytes())
+    if found is None or found.end() > LONGEST:
+        del found
+        raise ReadFailure("is not a JWT: three parts of base64url, joined by dots")
+    header = decoded(_raw(found[1], "header"), _header, "header")
     if header.alg.lower() == "none" or not found[3]:
+        del found
         raise ReadFailure("is not signed")
-    return header.alg, header.typ, _raw(found[2])
+    try:
+        return header.alg, header.typ, _raw(found[2], "payload")
+    finally:
+        del found  # a traceback records the locals of the frames that raise
 
 
 def decoded(content: bytes, decoder: msgspec.json.Decoder[T], what: str) -> T:
-    """Decode a JWT's `what`; raise `ReadFailure` that says where it is of another shape."""
+    """Decode a JWT's `what`; raise `ReadFailure` that names the place of what does not fit."""
     try:
         return decoder.decode(content)
     except msgspec.ValidationError as error:
-        # The place and the types, without what stands after them.
-        problem = str(error).partition(" - at ")[2] or "`$`"
+        problem = f"has a {what} of another shape than promised{place_of(error)}"
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        problem = ""
+        problem = f"has a {what} that is not JSON"
     del content
-    if problem:
-        raise ReadFailure(f"has a {what} of an unexpected shape, at {problem[:80]}")
-    raise ReadFailure(f"has a {what} that is not JSON")
+    raise ReadFailure(problem)
 
 
-def _raw(part: bytes) -> bytes:
+def place_of(error: msgspec.ValidationError) -> str:
+    """Return where a document did not fit, in our own words; keys of a map are not named."""
+    text = str(error)
+    if text.startswith("Object missing required field"):
+        return ": " + text[:80]
+    _, mark, place = text.rpartition(" - at ")
+    return f", at {place[:80]}" if mark else ""
+
+
+def _raw(part: bytes, what: str) -> bytes:
     try:
         return binascii.a2b_base64(part.translate(_STANDARD) + b"=" * (-len(part) % 4))
-    except (binascii.Error, ValueError):
+    except binascii.Error:
         pass
     del part
-    raise ReadFailure("has a part that is not base64url")
-
-
-_STANDARD: Final = bytes.maketrans(b"-_", b"+/")
-
-
-def number(value: Any) -> float | None:
-    """Return a NumericDate as a float, or None for what is none."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        return None
-    try:
-        found = float(value)
-    except OverflowError:
-        return None
-    return found if abs(found) < 1e15 else None
+    raise ReadFailure(f"has a {what} that is not base64url")
