@@ -10,6 +10,7 @@ import typer
 from .dev import dev
 from .doctor import doctor
 from .domains import DOMAINS
+from .env import env
 from .screen import Screen
 from .session import Json
 
@@ -65,6 +66,7 @@ def show_version(json: Json = False) -> None:
 
 
 app.command("dev")(dev)
+app.command("env")(env)
 app.command("doctor")(doctor)
 app.command("version")(show_version)
 for domain in DOMAINS:

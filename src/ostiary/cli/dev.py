@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 from enum import Enum
 from pathlib import Path
@@ -15,6 +16,15 @@ from rich.text import Text
 
 from ..errors import InvalidArgumentError
 from ..secret import Secret
+from .dev_gateway import (
+    AllowModel,
+    AllowTool,
+    Forward,
+    McpServer,
+    announced,
+    gateway_options,
+    rows,
+)
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
 from .session import Home, Json, home_directory, reporting
@@ -83,9 +93,37 @@ def dev(
             "--pace",
             metavar="SECONDS",
             min=0.0,
-            help="Time that each word of a governed run takes.",
+            help="Time that each word of a governed run, and of a streamed answer, takes.",
         ),
     ] = 0.0,
+    gateway_port: Annotated[
+        int | None,
+        typer.Option(
+            "--gateway-port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="TCP port of the gateway on 127.0.0.1 as well; 0 is any. Default: none.",
+            show_default=False,
+        ),
+    ] = None,
+    no_gateway: Annotated[
+        bool, typer.Option("--no-gateway", help="Run without the gateway and its sidecar.")
+    ] = False,
+    forward: Forward = None,
+    allow_model: AllowModel = None,
+    mcp: McpServer = None,
+    allow_tool: AllowTool = None,
+    quota: Annotated[
+        int | None,
+        typer.Option(
+            "--quota",
+            metavar="CALLS",
+            min=1,
+            help="Calls a minute that the gateway allows each run. Default: no limit.",
+            show_default=False,
+        ),
+    ] = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -124,9 +162,10 @@ def dev(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a local vault and governance service for DEVELOPMENT, until Ctrl-C or SIGTERM.
+    """Run a vault, governance and a gateway for DEVELOPMENT, until Ctrl-C or SIGTERM.
 
-    HTTP clients need the token in governance.token, below the home; with --demo none does.
+    Governance asks for the token in governance.token, below the home; with --demo for none.
+    What an agent needs to find the gateway, and prove itself to it, `ostiary env` prints.
 
     A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
     is set and no option says otherwise.
@@ -159,6 +198,18 @@ def dev(
                 meaning="sdk" if meaning is Meaning.SDK else "seed",
                 pace=pace,
             )
+        gateway = None
+        if not no_gateway:
+            gateway = gateway_options(
+                port=None if no_tcp else gateway_port,
+                demo=demo,
+                pace=pace,
+                quota=quota,
+                forward=forward or (),
+                allow_model=allow_model or (),
+                mcp=mcp or (),
+                allow_tool=allow_tool or (),
+            )
         options = Options(
             home=directory,
             ports=ports,
@@ -167,6 +218,7 @@ def dev(
             raw_retrieval=not no_raw,
             http_allow=frozenset(allow_host or ()),
             governance=governance,
+            gateway=gateway,
             allow_origins=frozenset(allow_origin or ()),
         )
         code = serve(options, on_ready=lambda server: _announce(screen, server))
@@ -208,6 +260,7 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             "tcp": [f"{host}:{port}" for host, port in server.tcp],
             "locked": status["locked"],
             "governance": _governance(server),
+            "gateway": announced(server.gateway),
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
@@ -219,14 +272,18 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             expand=False,
         )
     )
-    rows: list[tuple[str, str, str]] = [("vault", str(server.socket_path), "you alone")]
-    rows += [("vault", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp]
+    listed: list[tuple[str, str, str]] = [("vault", str(server.socket_path), "you alone")]
+    listed += [
+        ("vault", f"{host}:{port}", "this machine, unencrypted") for host, port in server.tcp
+    ]
     http = None if server.governance is None else server.governance.http
     if http is not None:
-        rows.append(("governance", str(http.socket_path), "you alone"))
+        listed.append(("governance", str(http.socket_path), "you alone"))
         if http.url is not None:
-            rows.append(("governance", http.url, "this machine, unencrypted"))
-    screen.table(("service", "address", "reached by"), rows, empty="", firm=("address",))
+            listed.append(("governance", http.url, "this machine, unencrypted"))
+    if server.gateway is not None:
+        listed += rows(server.gateway)
+    screen.table(("service", "address", "reached by"), listed, empty="", firm=("address",))
     facts: dict[str, object] = {
         "home": server.home,
         "holds": f"{counted(len(server.vault.credentials), 'credential')}, "
@@ -249,6 +306,9 @@ def _announce(screen: Screen, server: VaultServer) -> None:
         if http is not None:
             screen.out.print(Text("or, in another terminal:", "bold"))
             screen.out.print(Text(f"  {_command(http)}", "cyan"), soft_wrap=True)
+        if server.gateway is not None:
+            screen.out.print(Text("an agent finds the gateway after:", "bold"))
+            screen.out.print(Text(f"  {_environment(server)}", "cyan"), soft_wrap=True)
     screen.out.print(Text("Ctrl-C stops it.", "dim"))
     sys.stdout.flush()
 
@@ -267,6 +327,14 @@ def _command(http: HttpDomain) -> str:
     found = url.endswith(f":{_GOVERNANCE_PORT}")
     where = "" if found else f" --base-url {url}"
     return f'ostiary governance{where} run "create a report"'
+
+
+def _environment(server: VaultServer) -> str:
+    """Return the command that tells a shell where everything is."""
+    where = (
+        "" if server.home == home_directory(None) else f" --home {shlex.quote(str(server.home))}"
+    )
+    return f'eval "$(ostiary env{where})"'
 
 
 def _governance(server: VaultServer) -> dict[str, str | None] | None:

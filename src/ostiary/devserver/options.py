@@ -78,8 +78,9 @@ class ForwardOptions(msgspec.Struct, frozen=True, kw_only=True):
     """An OpenAI-style server that plays one provider behind the gateway.
 
     `base_url` holds the prefix before `/chat/completions`, such as `http://localhost:4000/v1`.
-    The provider's key is `key`, else the vault's credential `credential`; with neither the
-    upstream is asked without one. `timeout` bounds a call, and a stream up to its head.
+    The provider's key is `key`, else what the vault has at the path `credential`; where there
+    is neither, the upstream is asked without one. `timeout` bounds a call, and a stream up to
+    its head.
     """
 
     base_url: str

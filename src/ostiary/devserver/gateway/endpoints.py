@@ -218,6 +218,12 @@ class Endpoints:
                 call.status, call.code = refusal.status, refusal.code
                 error = error_object(refusal.status, refusal.code, refusal.message)
                 await stream.event(_encode(error))
+            except asyncio.CancelledError:
+                if not stream.interrupted:
+                    raise
+                call.status, call.code = 503, "server_stopping"
+                error = error_object(503, call.code, "the server stops; try again later")
+                await stream.event(_encode(error))
             except Cut:
                 call.code = "cut"
                 raise

@@ -15,8 +15,9 @@ import msgspec
 from ..faults import DevserverError
 from ..home import create_private
 from ..http.domain import HttpDomain
-from ..options import CATEGORIES, GatewayOptions, Options
+from ..options import GatewayOptions, Options
 from ..service import Vault
+from . import sample
 from .builtin import BuiltIn
 from .calls import Calls
 from .endpoints import Endpoints
@@ -32,22 +33,10 @@ from .wire import gateway_error
 if TYPE_CHECKING:
     from .mcp import McpServers
 
-__all__ = ["BUILT_IN", "GatewayServer"]
+__all__ = ["GatewayServer"]
 
-BUILT_IN: Final = "ostiary"
 # What the original client calls its peer, on whatever socket.
 _ORIGINAL_HOST: Final = "gateway.local"
-STAND_INS: Final = ("openai", "anthropic", "google")
-_CHAT: Final[tuple[str, ...]] = (f"{BUILT_IN}:echo", f"{BUILT_IN}:echo-mini")
-_EMBEDDINGS: Final[tuple[str, ...]] = (f"{BUILT_IN}:echo", f"{BUILT_IN}:hash")
-# The names that guides use; with --demo the built-in model answers to them.
-_DEMO_CHAT: Final[tuple[str, ...]] = (
-    "openai:gpt-4o",
-    "openai:gpt-4o-mini",
-    "anthropic:claude-sonnet-4-5",
-    "google:gemini-2.5-flash",
-)
-_DEMO_EMBEDDINGS: Final = ("openai:text-embedding-3-small",)
 
 
 class _Uncounted:
@@ -144,10 +133,7 @@ class GatewayServer:
         options = self.options
         models = options.allowed_models
         if models is None:
-            chat, embeddings = _CHAT, _EMBEDDINGS
-            if self._demo:
-                chat, embeddings = chat + _DEMO_CHAT, embeddings + _DEMO_EMBEDDINGS
-            models = dict.fromkeys(CATEGORIES, chat) | {"embeddings": embeddings}
+            models = sample.models(demo=self._demo)
         providers = options.allowed_providers
         if providers is None:
             named = (one.partition(":")[0] for each in models.values() for one in each)
@@ -190,16 +176,18 @@ class GatewayServer:
         gateway = self.options
         names = gateway.stand_ins
         if names is None:
-            names = STAND_INS if options.demo else ()
+            names = sample.STAND_INS if options.demo else ()
         clock, pace = options.clock, gateway.pace
         found: dict[str, Provider] = {
             name: BuiltIn(clock, pace=pace, any_model=True) for name in names
         }
-        found[BUILT_IN] = BuiltIn(clock, pace=pace, any_model=False)
-        if BUILT_IN in gateway.forward:
-            raise DevserverError(f"{BUILT_IN} is the built-in provider; forward another name")
+        found[sample.BUILT_IN] = BuiltIn(clock, pace=pace, any_model=False)
+        if sample.BUILT_IN in gateway.forward:
+            raise DevserverError(
+                f"{sample.BUILT_IN} is the built-in provider; forward another name"
+            )
         for name, forward in gateway.forward.items():
-            found[name] = Upstream(name, forward, vault)
+            found[name] = Upstream(forward, vault)
         return found
 
     def _write_bundle(self) -> None:

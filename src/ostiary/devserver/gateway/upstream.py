@@ -70,10 +70,9 @@ _DOCUMENT: Final = msgspec.json.Decoder(dict[str, Any])
 
 @final
 class Upstream:
-    """Forwards one provider's requests. `provider` is its name, for the record."""
+    """Forwards one provider's requests."""
 
-    def __init__(self, provider: str, options: ForwardOptions, vault: Vault) -> None:
-        self._provider = provider
+    def __init__(self, options: ForwardOptions, vault: Vault) -> None:
         self._options = options
         self._vault = vault
         self._pool = AsyncPool(
@@ -89,15 +88,11 @@ class Upstream:
             key = self._from_vault(self._options.credential)
         return {} if key is None else {"Authorization": Secret(f"Bearer {key.reveal()}")}
 
-    def _from_vault(self, path: str) -> Secret:
+    def _from_vault(self, path: str) -> Secret | None:
         vault = self._vault
         credential = vault.credentials.get(path)
         if credential is None:
-            raise HttpRefusal(
-                503,
-                "provider_unavailable",
-                f"the vault has no credential for the provider {self._provider}; store its key",
-            )
+            return None
         try:
             secret = Secret(vault.open_secret(credential).strip())
         except Refusal as refusal:
