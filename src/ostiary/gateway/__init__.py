@@ -10,6 +10,10 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from ._async import AsyncGatewayClient
+    from ._streams._async import AsyncChatStream
+    from ._streams._sync import ChatStream
+    from ._sync import GatewayClient
     from .auth.credentials import GatewayCredentials
     from .auth.spiffe import JWTSource, WorkloadJWTSource
     from .auth.trat import (
@@ -46,30 +50,56 @@ if TYPE_CHECKING:
         SarifValidationError,
         ScopeNotAuthorizedError,
         SpiffeAuthError,
+        StructuredOutputError,
         SubprocessError,
         SubprocessTimeoutError,
+        TokenBudgetError,
         TraTAcquisitionError,
         TraTExpiredError,
         ValidationError,
     )
     from .llm.model_ref import ModelCategory, ModelRef
     from .llm.model_selector import ModelSelector, StaticModelSelector
+    from .models import (
+        ChatChunk,
+        ChatReply,
+        Embeddings,
+        InvalidToolCall,
+        Message,
+        ToolCall,
+        ToolCallDelta,
+        Usage,
+        image,
+    )
+    from .options import ChatOptions, StreamOptions
+    from .schema import Tool, json_schema, strict_schema
+    from .usage import UsageTotals
 
     __version__: str
 
 __all__ = [
     "AllowedModels",
+    "AsyncChatStream",
+    "AsyncGatewayClient",
     "AuthError",
+    "ChatChunk",
+    "ChatOptions",
+    "ChatReply",
+    "ChatStream",
     "ConfigurationError",
     "DirectProviderClient",
+    "Embeddings",
     "ExternalToolError",
     "ForbiddenError",
     "GatewayAccess",
+    "GatewayClient",
     "GatewayCredentials",
     "GatewayError",
     "GatewayUnavailableError",
     "InputValidationError",
+    "InvalidToolCall",
     "JWTSource",
+    "Message",
     "ModelCategory",
     "ModelError",
     "ModelNotAuthorizedError",
@@ -89,21 +119,36 @@ __all__ = [
     "SpiffeAuthError",
     "SpiffeGatewayClient",
     "StaticModelSelector",
+    "StreamOptions",
+    "StructuredOutputError",
     "SubprocessError",
     "SubprocessTimeoutError",
+    "TokenBudgetError",
+    "Tool",
+    "ToolCall",
+    "ToolCallDelta",
     "TraTAcquisitionError",
     "TraTExpiredError",
     "TransactionContext",
     "TransactionToken",
     "TransactionTokenClient",
+    "Usage",
+    "UsageTotals",
     "ValidationError",
     "WorkloadJWTSource",
     "__version__",
     "access_from_environment",
+    "image",
+    "json_schema",
+    "strict_schema",
 ]
 
 # Where each name stands; those that are not here are errors.
 _MODULES: Final = {
+    "_async": ["AsyncGatewayClient"],
+    "_streams._async": ["AsyncChatStream"],
+    "_streams._sync": ["ChatStream"],
+    "_sync": ["GatewayClient"],
     "auth.credentials": ["GatewayCredentials"],
     "auth.spiffe": ["JWTSource", "WorkloadJWTSource"],
     "auth.trat": [
@@ -121,6 +166,20 @@ _MODULES: Final = {
     ],
     "llm.model_ref": ["ModelCategory", "ModelRef"],
     "llm.model_selector": ["ModelSelector", "StaticModelSelector"],
+    "models": [
+        "ChatChunk",
+        "ChatReply",
+        "Embeddings",
+        "InvalidToolCall",
+        "Message",
+        "ToolCall",
+        "ToolCallDelta",
+        "Usage",
+        "image",
+    ],
+    "options": ["ChatOptions", "StreamOptions"],
+    "schema": ["Tool", "json_schema", "strict_schema"],
+    "usage": ["UsageTotals"],
 }
 _PLACE: Final = {name: module for module, names in _MODULES.items() for name in names}
 
