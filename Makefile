@@ -138,7 +138,7 @@ $(STAMPS)/installed: pyproject.toml setup.py $(STAMPS)/venv
 	@tools/preflight.sh $(PYTHON) >/dev/null
 	@echo "installing ostiary, editable, with its extras"
 	@$(PIP) install --group build
-	@$(PIP) install --no-build-isolation --editable '.[cli,dev,langchain,mcp,otel]'
+	@$(PIP) install --no-build-isolation --editable '.[cli,dev,langchain,mcp,otel,spiffe]'
 	@touch $@
 
 $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed

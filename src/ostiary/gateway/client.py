@@ -28,7 +28,9 @@ __all__ = [
     "GatewayAccess",
     "SpiffeGatewayClient",
     "access_from_environment",
+    "is_this_machine",
     "safe_endpoint",
+    "socket_url",
 ]
 
 _LONGEST_KEY: Final = 16 * 1024
@@ -108,13 +110,13 @@ class SpiffeGatewayClient(GatewayAccess):
         if gateway_url:
             self._endpoint = safe_endpoint("gateway_url", gateway_url)
         else:
-            named = gateway_socket or settings.gateway_socket(os.environ)
+            named = gateway_socket or settings.gateway_socket(settings.Environment())
             if not named:
                 raise ConfigurationError(
                     "gateway mode needs the gateway's Unix socket; give gateway_socket, or set "
                     "LLM_GATEWAY_SOCKET"
                 )
-            self._endpoint = _socket_url(named)
+            self._endpoint = socket_url(named)
         self._jwt_source = jwt_source
         self._trat_client = trat_client
         self._last: tuple[GatewayCredentials, TransactionToken] | None = None
@@ -236,7 +238,8 @@ class DirectProviderClient(GatewayAccess):
         # Hidden first: a traceback records the locals of every frame that raises.
         keys = {name: _hidden_key(name, key) for name, key in (api_keys or {}).items()}
         del api_keys
-        self._environ = os.environ if environ is None else environ
+        self._environ = settings.Environment(environ)
+        del environ
         if allow is False:
             raise ConfigurationError("direct mode is not allowed here; pass by the gateway")
         if allow is None:
@@ -325,7 +328,9 @@ def access_from_environment(environ: Mapping[str, str] | None = None) -> Gateway
     mode, which needs a JWT-SVID, a Transaction Token and a socket. Raises `ConfigurationError`
     that names what is missing or contradicts itself. No token is read yet.
     """
-    return settings.GatewaySettings.from_environment(environ).access(environ)
+    source = settings.Environment(environ)
+    del environ
+    return settings.GatewaySettings.from_environment(source).access(source)
 
 
 def safe_endpoint(what: str, url: str) -> str:
@@ -337,8 +342,10 @@ def safe_endpoint(what: str, url: str) -> str:
         base = parse_base_url(url)
     except InvalidArgumentError as error:
         problem = str(error)
+        del url  # it may hold a password, and a traceback records the locals
     else:
-        if not isinstance(base.address, TcpAddress) or base.tls or _is_local(base):
+        address = base.address
+        if not isinstance(address, TcpAddress) or address.tls or is_this_machine(address.host):
             return url.rstrip("/") or url
         problem = (
             f"plain http to {base.host} would show tokens and keys to whoever listens on the "
@@ -347,10 +354,9 @@ def safe_endpoint(what: str, url: str) -> str:
     raise ConfigurationError(f"{what} cannot be used: {problem}")
 
 
-def _is_local(base: BaseUrl) -> bool:
-    assert isinstance(base.address, TcpAddress)
-    host = base.address.host.lower()
-    if host == "localhost":
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address can be none but this machine's."""
+    if host.lower() == "localhost":
         return True
     from ipaddress import ip_address
 
@@ -360,7 +366,8 @@ def _is_local(base: BaseUrl) -> bool:
         return False
 
 
-def _socket_url(path: str | os.PathLike[str]) -> str:
+def socket_url(path: str | os.PathLike[str]) -> str:
+    """Return the URL of a Unix socket; raise `ConfigurationError` for what cannot be one."""
     text = os.fspath(path)
     try:
         if text.startswith(("unix://", "http+unix://")):

@@ -7,8 +7,8 @@ no token is read here at all, and no `.env` file: one may lie in a hostile repos
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Final, Literal, final
 
 import msgspec
 
@@ -19,16 +19,20 @@ from .errors import ConfigurationError
 
 if TYPE_CHECKING:
     from .client import GatewayAccess
+    from .llm.model_selector import StaticModelSelector
 
 __all__ = [
     "ALLOW_DIRECT",
+    "DEFAULT_MODEL",
     "IDLE_TIMEOUT",
     "MAX_CONNECTIONS",
     "MAX_RETRIES",
     "TIMEOUT",
+    "Environment",
     "GatewaySettings",
     "LogFormat",
     "check_direct",
+    "default_selector",
     "direct_allowed",
     "gateway_socket",
 ]
@@ -52,6 +56,7 @@ OLD_GATEWAY_SOCKET: Final = "GATEWAY_SOCKET"  # its name before 0.2.0
 GATEWAY_URL: Final = "OSTIARY_GATEWAY_URL"
 AUDIENCE: Final = "OSTIARY_GATEWAY_AUDIENCE"
 MODELS: Final = ("SAGE_MODEL", "OPENAI_MODEL")
+DEFAULT_MODEL: Final = "gpt-4o"
 
 # Each under our own prefix first, then under the guide's.
 _PREFIXES: Final = ("OSTIARY_GATEWAY_", "SAGE_SANCTUM_")
@@ -60,6 +65,32 @@ _RETRIES: Final = tuple(prefix + "MAX_RETRIES" for prefix in _PREFIXES)
 _LOG_FORMATS: Final = ("OSTIARY_LOG_FORMAT", "SAGE_SANCTUM_LOG_FORMAT")
 
 _OF_A_GATEWAY: Final = (SPIFFE_JWT_PATH, GATEWAY_SOCKET, OLD_GATEWAY_SOCKET, GATEWAY_URL)
+
+
+@final
+class Environment(Mapping[str, str]):
+    """The environment, or what stands in for it, without its content in a repr.
+
+    A traceback records the locals of every frame that raises, and it holds API keys.
+    """
+
+    __slots__ = ("_source",)
+
+    def __init__(self, source: Mapping[str, str] | None = None) -> None:
+        """Look at `source`; None is this process's own environment, as it is at each look."""
+        self._source = os.environ if source is None else source
+
+    def __getitem__(self, name: str) -> str:
+        return self._source[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._source)
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def __repr__(self) -> str:
+        return "<environment>"
 
 
 class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +123,8 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
 
         What is missing is not looked at here: `check` and `check_run` do.
         """
-        source = os.environ if environ is None else environ
+        source = Environment(environ)
+        del environ
         direct = direct_allowed(source)
         if direct:
             check_direct(source)
@@ -163,19 +195,21 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
         from .auth.trat import TransactionTokenClient
         from .client import DirectProviderClient, SpiffeGatewayClient
 
+        source = Environment(environ)
+        del environ
         self.check()
         if self.direct:
-            return DirectProviderClient(allow=True, environ=environ)
-        source: SvidSource
+            return DirectProviderClient(allow=True, environ=source)
+        svid: SvidSource
         if self.spiffe_jwt_path is not None:
-            source = JWTSource(self.spiffe_jwt_path)
+            svid = JWTSource(self.spiffe_jwt_path)
         else:
-            source = WorkloadJWTSource(self.audience or "", socket=self.workload_socket)
+            svid = WorkloadJWTSource(self.audience or "", socket=self.workload_socket)
         trat = TransactionTokenClient(self.trat_file, self.sidecar_socket)
         where = self.gateway or ""
         if "://" in where:
-            return SpiffeGatewayClient(source, trat, gateway_url=where)
-        return SpiffeGatewayClient(source, trat, where)
+            return SpiffeGatewayClient(svid, trat, gateway_url=where)
+        return SpiffeGatewayClient(svid, trat, where)
 
 
 def direct_allowed(environ: Mapping[str, str]) -> bool:
@@ -185,6 +219,7 @@ def direct_allowed(environ: Mapping[str, str]) -> bool:
     up every proof is not guessed at.
     """
     text = environ.get(ALLOW_DIRECT, "").strip().lower()
+    del environ
     if text in {"1", "true"}:
         return True
     if text in {"", "0", "false"}:
@@ -194,6 +229,7 @@ def direct_allowed(environ: Mapping[str, str]) -> bool:
 
 def check_direct(environ: Mapping[str, str]) -> None:
     """Raise `ConfigurationError` unless direct mode is asked for, and a gateway is not."""
+    environ = Environment(environ)
     if not direct_allowed(environ):
         raise ConfigurationError(
             f"direct mode sends requests past the gateway; set {ALLOW_DIRECT}=1 if that is meant"
@@ -211,6 +247,7 @@ def gateway_socket(environ: Mapping[str, str]) -> str | None:
     `LLM_GATEWAY_SOCKET`, its old name `GATEWAY_SOCKET`, or the `unix://` URL that all
     `*_BASE_URL` variables of the known providers agree on.
     """
+    environ = Environment(environ)
     found = _of(environ, GATEWAY_SOCKET, OLD_GATEWAY_SOCKET)
     if found is not None:
         return found
@@ -224,6 +261,17 @@ def gateway_socket(environ: Mapping[str, str]) -> str | None:
             f"the providers' base URLs name {len(urls)} different sockets; set {GATEWAY_SOCKET}"
         )
     return urls.pop() if urls else None
+
+
+def default_selector(environ: Mapping[str, str] | None = None) -> StaticModelSelector:
+    """Return the one model for work that no Transaction Token limits.
+
+    That is `SAGE_MODEL`, then `OPENAI_MODEL`, then `gpt-4o`. For direct mode alone: where a
+    token should limit a run and is missing, nothing falls back to this.
+    """
+    from .llm.model_selector import StaticModelSelector
+
+    return StaticModelSelector(_of(Environment(environ), *MODELS) or DEFAULT_MODEL)
 
 
 def _gateway(environ: Mapping[str, str]) -> str | None:
