@@ -24,6 +24,7 @@ NUMBERS = {
 SUM = {"type": "object", "properties": {"sum": {"type": "number"}}, "required": ["sum"]}
 
 calls = 0
+ended_early = 0
 
 
 def said(text: str, **more: Any) -> types.CallToolResult:
@@ -40,6 +41,8 @@ async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
             types.Tool(name="die", input_schema=NOTHING),
             types.Tool(name="fail", input_schema=NOTHING),
             types.Tool(name="hang", input_schema=NOTHING),
+            types.Tool(name="linger", input_schema=NOTHING),
+            types.Tool(name="lingered", input_schema=NOTHING),
             types.Tool(name="refuse", input_schema=NOTHING),
             types.Tool(name="steps", input_schema=NOTHING),
             types.Tool(name="variables", input_schema=NOTHING),
@@ -48,7 +51,7 @@ async def list_tools(context: Any, params: Any) -> types.ListToolsResult:
 
 
 async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.CallToolResult:
-    global calls
+    global calls, ended_early
     calls += 1
     given = params.arguments or {}
     match params.name:
@@ -68,6 +71,15 @@ async def call_tool(context: Any, params: types.CallToolRequestParams) -> types.
             return said("it did not work", is_error=True)
         case "hang":
             await asyncio.Event().wait()
+        case "linger":
+            await context.session.report_progress(1, None, "begun")
+            try:
+                await asyncio.Event().wait()
+            except asyncio.CancelledError:
+                ended_early += 1
+                raise
+        case "lingered":
+            return said(f"{ended_early}")
         case "steps":
             for step in range(1, 4):
                 await context.session.report_progress(step, 3, f"step {step}")
