@@ -57,6 +57,14 @@ NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli", "__main__
 # functions import them, or one another's modules do; they may know clocks and event loops.
 WITH_EXTRA: dict[str, set[str]] = {
     "gateway/auth/workload.py": {"spiffe"},
+    "gateway/llm/_langchain.py": set(),
+    "gateway/llm/access.py": {"pydantic"},
+    "gateway/llm/clients.py": set(),
+    "gateway/llm/conversion.py": {"langchain_core"},
+    "gateway/llm/faults.py": {"langchain_core"},
+    "gateway/llm/gateway_chat.py": {"langchain_core", "pydantic"},
+    "gateway/llm/gateway_embeddings.py": {"langchain_core", "pydantic"},
+    "gateway/llm/structured.py": {"langchain_core", "pydantic", "typing_extensions"},
     "gateway/mcp/held.py": set(),
     "gateway/mcp/session.py": {"httpx2", "mcp", "mcp_types", "pydantic"},
     "gateway/mcp/transport.py": {"httpx2"},

@@ -1,0 +1,118 @@
+"""The typed clients that LangChain's objects call through: one for threads, one per event loop.
+
+LangChain keeps a model for as long as a program runs and calls it from threads and from
+whichever loop is running. Neighbours: `gateway_chat`, `gateway_embeddings`; several of them may
+share one `Clients`, and so their connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from typing import TYPE_CHECKING, Any, Self
+
+from ..client import GatewayAccess, access_from_environment
+from ..errors import GatewayStateError
+from ..options import MAX_RETRIES, TIMEOUT
+
+if TYPE_CHECKING:
+    from .._async import AsyncGatewayClient
+    from .._sync import GatewayClient
+
+__all__ = ["Clients"]
+
+
+class Clients:
+    """Clients of one access object, made when they are first needed.
+
+    `access` None is what the environment asks for. `options` are those of `GatewayClient`.
+    Thread-safe. Use it as a context manager, or call `close` or `aclose`.
+    """
+
+    def __init__(self, access: GatewayAccess | None = None, **options: Any) -> None:
+        self.access = access_from_environment() if access is None else access
+        options.setdefault("timeout", TIMEOUT)
+        options.setdefault("max_retries", MAX_RETRIES)
+        self._options = options
+        self._lock = threading.Lock()
+        self._sync: GatewayClient | None = None
+        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGatewayClient] = (
+            weakref.WeakKeyDictionary()
+        )
+        self._closed = False
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """What the clients are made with."""
+        return dict(self._options)
+
+    def sync_client(self) -> GatewayClient:
+        """Return the client for threads."""
+        if (client := self._sync) is not None:
+            return client
+        from .._sync import GatewayClient
+
+        with self._lock:
+            self._open()
+            if self._sync is None:
+                self._sync = GatewayClient(self.access, **self._options)
+            return self._sync
+
+    def async_client(self) -> AsyncGatewayClient:
+        """Return the client for the running loop."""
+        loop = asyncio.get_running_loop()
+        if (client := self._async.get(loop)) is not None:
+            return client
+        from .._async import AsyncGatewayClient
+
+        with self._lock:
+            self._open()
+            # A program that runs one loop after another needs one client all along.
+            for other in list(self._async):
+                if not other.is_running():
+                    client = self._async.pop(other)
+                    break
+            else:
+                client = AsyncGatewayClient(self.access, **self._options)
+            self._async[loop] = client
+            return client
+
+    def _open(self) -> None:
+        if self._closed:
+            raise GatewayStateError("the clients are closed; make a new model")
+
+    def close(self) -> None:
+        """Close every client; one whose loop still runs is closed there, soon."""
+        for client, loop in self._taken():
+            if loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+
+    async def aclose(self) -> None:
+        """Close every client, and wait for that of the running loop."""
+        here = asyncio.get_running_loop()
+        for client, loop in self._taken():
+            if loop is here:
+                await client.aclose()
+            elif loop.is_running():
+                asyncio.run_coroutine_threadsafe(client.aclose(), loop)
+
+    def _taken(self) -> list[tuple[AsyncGatewayClient, asyncio.AbstractEventLoop]]:
+        """Close the client for threads, and return the others, with their loops.
+
+        The connections of a loop that has ended are closed when nothing refers to them.
+        """
+        with self._lock:
+            self._closed = True
+            sync, self._sync = self._sync, None
+            others = [(client, loop) for loop, client in self._async.items()]
+            self._async.clear()
+        if sync is not None:
+            sync.close()
+        return others
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
