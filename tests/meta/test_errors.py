@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ostiary.errors as shared
+import ostiary.gateway.errors as gateway
 import ostiary.vault.errors as vault
 from ostiary.errors import OstiaryError, adopt
 
@@ -43,6 +44,12 @@ SAMPLES: dict[str, object] = {
     "suggestion": "a suggestion",
     "docs_url": "https://docs.example/",
     "context": {"path": "a/b", "deep": [1, {"x": None}]},
+    "exit_code": 77,
+    "attempts": 4,
+    "param": "model",
+    "reason": "cut",
+    "returncode": 3,
+    "stderr": "what a tool wrote",
 }
 
 
@@ -65,8 +72,9 @@ def assert_same(one: OstiaryError, two: OstiaryError) -> None:
 
 
 def test_the_tree_is_not_empty() -> None:
-    assert {OstiaryError, shared.SizeLimitError, vault.KeyFileError} <= set(TREE)
-    assert len(TREE) > 40
+    ours = {OstiaryError, shared.SizeLimitError, vault.KeyFileError, gateway.SubprocessError}
+    assert ours <= set(TREE)
+    assert len(TREE) > 90
 
 
 @pytest.mark.parametrize("cls", TREE, ids=lambda cls: cls.__qualname__)
@@ -155,7 +163,7 @@ def drawn(module: ModuleType) -> dict[str, tuple[str | None, str]]:
     return found
 
 
-@pytest.mark.parametrize("module", [shared, vault], ids=["shared", "vault"])
+@pytest.mark.parametrize("module", [shared, vault, gateway], ids=["shared", "vault", "gateway"])
 def test_the_tree_is_drawn_as_it_is(module: ModuleType) -> None:
     tree = drawn(module)
     ours = [cls for cls in TREE if cls.__module__ == module.__name__]

@@ -1,60 +1,60 @@
 """The gateway exceptions: the guide's names and exit codes, hung into the shared tree.
 
-SageSanctumError                        1: root; `exit_code`
-├── AuthError                           10: no proof of identity that can be sent
-│   ├── SpiffeAuthError                 11: the SVID is missing, malformed or past its time
-│   ├── TraTAcquisitionError            12: no Transaction Token could be had
-│   └── TraTExpiredError                13: the Transaction Token is past its time
-├── ForbiddenError                      20: not allowed to this run
-│   ├── ModelNotAuthorizedError         21: the model or provider is in no allow-list
-│   └── ScopeNotAuthorizedError         22: the run's scope does not cover it
-├── GatewayError                        30: a call failed; `status`, `code`, `request_id`, ...
-│   ├── GatewayAPIError                 the gateway said no
-│   │   ├── GatewayBadRequestError      400
-│   │   ├── GatewayAuthError            401, exit 10; also an AuthError
-│   │   │   ├── GatewaySpiffeError      exit 11; also a SpiffeAuthError
-│   │   │   ├── GatewayTraTError        exit 12; also a TraTAcquisitionError
-│   │   │   └── GatewayTraTExpiredError exit 13; also a TraTExpiredError
-│   │   ├── GatewayForbiddenError       403, exit 20; also a ForbiddenError
-│   │   │   ├── GatewayModelError       exit 21; also a ModelNotAuthorizedError
-│   │   │   └── GatewayScopeError       exit 22; also a ScopeNotAuthorizedError
-│   │   ├── GatewayNotFoundError        404
-│   │   ├── GatewayMethodNotAllowedError 405
-│   │   ├── GatewayConflictError        409
-│   │   ├── GatewayGoneError            410
-│   │   ├── GatewayPayloadTooLargeError 413
-│   │   ├── GatewayUnprocessableError   422
-│   │   ├── GatewayLockedError          423
-│   │   ├── RateLimitError              429, exit 31; `retry_after`
-│   │   └── GatewayServerError          500 and every other 5xx
-│   ├── GatewayUnavailableError         32: the gateway, or what is behind it, cannot serve now
-│   │   ├── GatewayConnectError         it cannot be reached; also a builtin ConnectionError
-│   │   ├── GatewayBadGatewayError      502
-│   │   ├── GatewayOverloadedError      503
-│   │   └── GatewayUpstreamTimeoutError 504
-│   ├── GatewayTransportError           no whole reply; `sent` says whether it may have run
-│   │   ├── GatewayConnectionLostError  also a builtin ConnectionError
-│   │   ├── GatewayDeadlineError        also a builtin TimeoutError
-│   │   └── GatewayProtocolError        also a ValueError
+SageSanctumError                              1: root; `exit_code`
+├── AuthError                                 10: no proof of identity that can be sent
+│   ├── SpiffeAuthError                       11: the SVID is missing, malformed or past its time
+│   ├── TraTAcquisitionError                  12: no Transaction Token could be had
+│   └── TraTExpiredError                      13: the Transaction Token is past its time
+├── ForbiddenError                            20: not allowed to this run
+│   ├── ModelNotAuthorizedError               21: the model or provider is in no allow-list
+│   └── ScopeNotAuthorizedError               22: the run's scope does not cover it
+├── GatewayError                              30: a call failed; `status`, `code`, `request_id`, ...
+│   ├── GatewayAPIError                       the gateway said no
+│   │   ├── GatewayBadRequestError            400
+│   │   ├── GatewayAuthError                  401, exit 10; also an AuthError
+│   │   │   ├── GatewaySpiffeError            exit 11; also a SpiffeAuthError
+│   │   │   ├── GatewayTraTError              exit 12; also a TraTAcquisitionError
+│   │   │   └── GatewayTraTExpiredError       exit 13; also a TraTExpiredError
+│   │   ├── GatewayForbiddenError             403, exit 20; also a ForbiddenError
+│   │   │   ├── GatewayModelError             exit 21; also a ModelNotAuthorizedError
+│   │   │   └── GatewayScopeError             exit 22; also a ScopeNotAuthorizedError
+│   │   ├── GatewayNotFoundError              404
+│   │   ├── GatewayMethodNotAllowedError      405
+│   │   ├── GatewayConflictError              409
+│   │   ├── GatewayGoneError                  410
+│   │   ├── GatewayPayloadTooLargeError       413
+│   │   ├── GatewayUnprocessableError         422
+│   │   ├── GatewayLockedError                423
+│   │   ├── RateLimitError                    429, exit 31; `retry_after`
+│   │   └── GatewayServerError                500 and every other 5xx
+│   ├── GatewayUnavailableError               32: it, or what is behind it, cannot serve now
+│   │   ├── GatewayConnectError               it cannot be reached; also a builtin ConnectionError
+│   │   ├── GatewayBadGatewayError            502
+│   │   ├── GatewayOverloadedError            503
+│   │   └── GatewayUpstreamTimeoutError       504
+│   ├── GatewayTransportError                 no whole reply; `sent` says whether it may have run
+│   │   ├── GatewayConnectionLostError        also a builtin ConnectionError
+│   │   ├── GatewayDeadlineError              also a builtin TimeoutError
+│   │   └── GatewayProtocolError              also a ValueError
 │   │       └── GatewaySizeLimitError
-│   ├── StructuredOutputError           the answer has not the shape that was asked for; `reason`
-│   ├── TokenBudgetError                the client's own token budget is used up; nothing was sent
-│   └── GatewayStateError               the client is closed; also a RuntimeError
-├── ValidationError                     40: what was given cannot be meant; also a ValueError
-│   ├── InputValidationError            41: the input is missing or of another kind
-│   ├── PathTraversalError              42: a path leads out of where it belongs
-│   ├── ConfigurationError              43: the environment or a setting is wrong
-│   └── GatewayArgumentError            an argument is wrong; nothing was sent
-├── OutputError                         50: the output could not be made
-│   ├── OutputWriteError                51: it could not be written
-│   └── SarifValidationError            52: it is not valid SARIF
-├── ModelError                          60: no model can be named
-│   ├── ModelNotAvailableError          61: the category has no model
-│   └── ModelRefParseError              62: the reference cannot be read; also a ValueError
-└── ExternalToolError                   70: a tool the agent runs failed
-    ├── SubprocessError                 71: it ended badly; `returncode`, `stderr`
-    ├── SubprocessTimeoutError          72: it did not end in time
-    └── OutputParseError                73: what it said cannot be read
+│   ├── StructuredOutputError                 the answer is of another shape; `reason`
+│   ├── TokenBudgetError                      the client's own budget is used up
+│   └── GatewayStateError                     the client is closed; also a RuntimeError
+├── ValidationError                           40: what was given cannot be meant; also a ValueError
+│   ├── InputValidationError                  41: the input is missing or of another kind
+│   ├── PathTraversalError                    42: a path leads out of where it belongs
+│   ├── ConfigurationError                    43: the environment or a setting is wrong
+│   └── GatewayArgumentError                  an argument is wrong; nothing was sent
+├── OutputError                               50: the output could not be made
+│   ├── OutputWriteError                      51: it could not be written
+│   └── SarifValidationError                  52: it is not valid SARIF
+├── ModelError                                60: no model can be named
+│   ├── ModelNotAvailableError                61: the category has no model
+│   └── ModelRefParseError                    62: the reference cannot be read; also a ValueError
+└── ExternalToolError                         70: a tool the agent runs failed
+    ├── SubprocessError                       71: it ended badly; `returncode`, `stderr`
+    ├── SubprocessTimeoutError                72: it did not end in time
+    └── OutputParseError                      73: what it said cannot be read
 
 Exit codes are those of the process that ends by the error. `refusal` reads a reply that says
 no. Nothing here sends or decides a retry.
@@ -391,7 +391,6 @@ class RateLimitError(GatewayAPIError, SharedRateLimitError):
 
     exit_code = 31
     status = 429
-    retryable = True
 
 
 class GatewayServerError(GatewayAPIError, ServerError):
