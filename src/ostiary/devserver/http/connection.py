@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from .refusals import HttpRefusal, error_body
+from .refusals import HttpRefusal
 
 if TYPE_CHECKING:
     from .server import HttpServer
@@ -127,7 +127,7 @@ class Connection(H11Protocol):
 
     def _turn_away(self, refusal: HttpRefusal) -> None:
         """Answer without a request, and close."""
-        body = error_body(refusal)
+        body = self._http.error(refusal)
         try:
             for event in (
                 h11.Response(

@@ -79,6 +79,7 @@ class HttpDomain:
         self._server = HttpServer(
             Front(app, admission, self.faults, meter, error=error, prepare=prepare),
             max_connections=options.max_connections,
+            error=error,
         )
 
     async def start(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Final, final
 
 from uvicorn.config import Config
@@ -16,6 +16,7 @@ from uvicorn.server import ServerState
 
 from ..sockets import BACKLOG, stop_accepting
 from .connection import Connection
+from .refusals import HttpRefusal, error_body
 
 __all__ = ["HttpServer"]
 
@@ -27,10 +28,20 @@ _HEADERS: Final = [(b"cache-control", b"no-store"), (b"x-content-type-options", 
 
 @final
 class HttpServer:
-    """Serve an ASGI application on sockets that are bound already; start and stop once."""
+    """Serve an ASGI application on sockets that are bound already; start and stop once.
 
-    def __init__(self, app: Any, *, max_connections: int) -> None:
+    `error` writes what a connection is told that does not get as far as the application.
+    """
+
+    def __init__(
+        self,
+        app: Any,
+        *,
+        max_connections: int,
+        error: Callable[[HttpRefusal], bytes] = error_body,
+    ) -> None:
         self.max_connections = max_connections
+        self.error = error
         self.stopping = False
         self.config = Config(
             app,
