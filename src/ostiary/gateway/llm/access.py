@@ -30,6 +30,7 @@ def access_for(
             "as the gateway has the keys"
         )
     return DirectProviderClient(
+        allow=True,  # the caller says so, for this object alone
         api_keys=None if api_key is None else {provider: Secret(api_key.get_secret_value())},
         base_urls=None if base_url is None else {provider: base_url},
     )

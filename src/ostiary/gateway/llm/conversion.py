@@ -180,7 +180,8 @@ def _calls_of(message: AIMessage) -> list[Wire]:
     if not calls:
         # Messages that other integrations made, or that were read from a store.
         kept = message.additional_kwargs.get("tool_calls")
-        return [dict(each) for each in kept] if isinstance(kept, list) else []
+        found = cast("list[object]", kept) if isinstance(kept, list) else []
+        return [dict(_mapping(each)) for each in found]
     return calls
 
 
@@ -210,11 +211,11 @@ def _mapping(value: object) -> Mapping[str, Any]:
 def _parts(content: Any) -> Any:
     if not isinstance(content, list):
         return content
-    parts: list[Any] = content
+    parts = cast("list[object]", content)
     return [
-        {"type": "text", "text": one} if isinstance(one, str) else _part(one)
+        {"type": "text", "text": one} if isinstance(one, str) else _part(_mapping(one))
         for one in parts
-        if isinstance(one, str) or one.get("type") not in _THOUGHTS
+        if isinstance(one, str) or _mapping(one).get("type") not in _THOUGHTS
     ]
 
 

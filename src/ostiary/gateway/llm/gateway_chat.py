@@ -152,7 +152,8 @@ class GatewayChatModel(BaseChatModel):
         )
         problem = ""
         try:
-            super().__init__(**{"model_ref": ref, "api_key": key, **given})
+            fields: dict[str, Any] = {"model_ref": ref, "api_key": key, **given}
+            super().__init__(**fields)
         except pydantic.ValidationError as error:
             wrong = error.errors(include_input=False, include_url=False, include_context=False)
             problem = "; ".join(f"{'.'.join(map(str, x['loc']))}: {x['msg']}" for x in wrong[:5])
@@ -504,10 +505,13 @@ def _stops(stop: Any) -> list[str] | None:
 
 
 def _is_ours(schema: Any) -> bool:
-    kind = cast("Any", schema)
     return isinstance(schema, type) and (
-        issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind)
+        issubclass(schema, msgspec.Struct) or dataclasses.is_dataclass(cast("object", schema))
     )
+
+
+def _is_pydantic(kind: object) -> bool:
+    return isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
 
 
 def _tool(tool: Any, strict: bool | None) -> dict[str, Any]:
@@ -524,21 +528,22 @@ def _tool(tool: Any, strict: bool | None) -> dict[str, Any]:
 def _wire_tool(tool: Any) -> dict[str, Any]:
     if _is_ours(tool) or isinstance(tool, Tool):
         return dict(cast("Mapping[str, Any]", wire_tool(tool)))
-    if isinstance(tool, type) and issubclass(tool, pydantic.BaseModel):
-        return tool_of(shape_of(tool))
+    kind: object = tool
+    if _is_pydantic(kind):
+        return tool_of(shape_of(kind))
     try:
         made = dict(convert_to_openai_tool(tool))
     except (ValueError, TypeError, RecursionError) as error:
         problem = type(error).__name__
     else:
         if isinstance(tool, BaseTool) and "function" in made:
-            kind = tool.tool_call_schema
-            if isinstance(kind, type) and issubclass(kind, pydantic.BaseModel) and tool.args_schema:
+            given: object = tool.tool_call_schema
+            if tool.args_schema and _is_pydantic(given):
                 # LangChain resolves references, and cuts a type that contains itself short.
-                made["function"] = {**made["function"], "parameters": shape_of(kind).schema}
+                made["function"] = {**made["function"], "parameters": shape_of(given).schema}
         return made
     raise GatewayArgumentError(
-        f"{getattr(tool, '__name__', type(tool).__name__)} cannot be made a tool ({problem}): "
+        f"{getattr(kind, '__name__', type(kind).__name__)} cannot be made a tool ({problem}): "
         "give a function with annotations and a docstring, a BaseTool, a type, or a tool as "
         "OpenAI has it"
     )

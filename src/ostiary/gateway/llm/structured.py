@@ -136,18 +136,17 @@ def _shape(name: str, schema: Mapping[str, Any], build: Callable[[str], Any]) ->
 def untitled(schema: Any) -> Any:
     """Return a JSON Schema without the titles that pydantic gives to everything in it."""
     if isinstance(schema, list):
-        items: list[Any] = schema
-        return [untitled(one) for one in items]
+        return [untitled(one) for one in cast("list[object]", schema)]
     if not isinstance(schema, dict):
         return schema
-    members: dict[str, Any] = schema
+    members = cast("dict[str, object]", schema)
     found: dict[str, Any] = {}
     for name, inner in members.items():
         if name == "title" and isinstance(inner, str):
             continue
         if name in _NAMED and isinstance(inner, dict):
             # Its keys are the user's names, among which may be a title.
-            named: dict[str, Any] = inner
+            named = cast("dict[str, object]", inner)
             found[name] = {key: untitled(one) for key, one in named.items()}
         elif name in _LITERAL:
             found[name] = inner
@@ -156,7 +155,7 @@ def untitled(schema: Any) -> Any:
     return found
 
 
-def _built(shape: Shape, data: dict[str, Any]) -> Any:
+def _built(shape: Shape, data: dict[str, object]) -> Any:
     try:
         return shape.build(json.dumps(data))
     except ValueError:
@@ -169,11 +168,10 @@ def _built(shape: Shape, data: dict[str, Any]) -> Any:
 
 def _without_nulls(value: Any) -> Any:
     if isinstance(value, dict):
-        members: dict[str, Any] = value
+        members = cast("dict[str, object]", value)
         return {name: _without_nulls(one) for name, one in members.items() if one is not None}
     if isinstance(value, list):
-        items: list[Any] = value
-        return [_without_nulls(one) for one in items]
+        return [_without_nulls(one) for one in cast("list[object]", value)]
     return value
 
 
@@ -346,9 +344,8 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
             raise ChatOutputError(
                 f"the model did not answer as {shape.name}: it wrote JSON that is no object"
             )
-        members: dict[str, Any] = data
         try:
-            return _built(shape, members)
+            return _built(shape, cast("dict[str, object]", data))
         except (ValueError, TypeError, RecursionError) as error:
             if partial:
                 return None
