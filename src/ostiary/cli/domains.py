@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import governance, vault
+from . import gateway, governance, vault
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -31,4 +31,5 @@ class Domain:
 DOMAINS = (
     Domain("vault", vault.commands, vault.checks),
     Domain("governance", governance.commands, governance.checks),
+    Domain("gateway", gateway.commands, gateway.checks),
 )

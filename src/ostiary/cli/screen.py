@@ -170,9 +170,12 @@ class Screen:
         """Print one message on stderr."""
         self.err.print(Text(plain(text)), soft_wrap=not self.err.is_terminal)
 
-    def refuse(self, error: OstiaryError) -> int:
-        """Say what happened and what to do next; return the exit code."""
-        advice = _advice(error)
+    def refuse(self, error: OstiaryError, *, advice: str | None = None) -> int:
+        """Say what happened and what to do next; return the exit code.
+
+        `advice` is the caller's, which knows more of the case than a class of errors tells.
+        """
+        advice = advice or _advice(error)
         message = error.message or type(error).__name__
         if advice:
             # The message of an error that is raised to a program carries its advice along.
