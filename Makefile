@@ -25,7 +25,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test setup build sync fix check bench gate docs docs-serve wheel coverage clean \
+.PHONY: help demo test peers setup build sync fix check bench gate docs docs-serve wheel coverage \
+	clean \
 	check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports
 
 help: ## list the verbs
@@ -36,6 +37,8 @@ demo: $(STAMPS)/built ## 200 agents against the embedded vault and governance, t
 
 test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
 	@$(PY) -m pytest $(ARGS)
+
+peers: $(STAMPS)/peers ## the environment of peers that cannot live in ours; without, their tests skip
 
 setup: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel ## .venv with everything in it
 	@echo "ready: . $(VENV)/bin/activate"
@@ -149,6 +152,12 @@ $(STAMPS)/built: $(SOURCES) $(STAMPS)/installed
 $(STAMPS)/test: pyproject.toml $(STAMPS)/venv
 	@echo "installing what the tests need"
 	@$(PIP) install --group test --group interop --group langchain
+	@touch $@
+
+$(STAMPS)/peers: pyproject.toml $(STAMPS)/venv
+	@echo "making .venv/litellm for LiteLLM and sage-sanctum-sdk"
+	@$(PY) -m venv $(VENV)/litellm
+	@$(PIP) --python $(VENV)/litellm/bin/python install --group peers
 	@touch $@
 
 $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
