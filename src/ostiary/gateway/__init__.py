@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._streams._async import AsyncChatStream
     from ._streams._sync import ChatStream
     from ._sync import GatewayClient
+    from .agent import AgentResult, SageSanctumAgent
     from .auth.credentials import GatewayCredentials
     from .auth.spiffe import JWTSource, WorkloadJWTSource
     from .auth.trat import (
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
         SpiffeGatewayClient,
         access_from_environment,
     )
+    from .context import AgentContext
     from .errors import (
         AuthError,
         ConfigurationError,
@@ -58,8 +60,13 @@ if TYPE_CHECKING:
         TraTExpiredError,
         ValidationError,
     )
+    from .io.findings import Edit, Finding, Fix, Location, Step, TokenUsage
+    from .io.inputs import AgentInput, RepositoryInput
+    from .io.outputs import AgentOutput, SarifOutput
+    from .io.record import RunRecord
     from .llm.model_ref import ModelCategory, ModelRef
     from .llm.model_selector import ModelSelector, StaticModelSelector
+    from .logging import configure_logging, get_logger
     from .models import (
         ChatChunk,
         ChatReply,
@@ -72,12 +79,18 @@ if TYPE_CHECKING:
         image,
     )
     from .options import ChatOptions, StreamOptions
+    from .runner import AgentRunner
     from .schema import Tool, json_schema, strict_schema
     from .usage import UsageTotals
 
     __version__: str
 
 __all__ = [
+    "AgentContext",
+    "AgentInput",
+    "AgentOutput",
+    "AgentResult",
+    "AgentRunner",
     "AllowedModels",
     "AsyncChatStream",
     "AsyncGatewayClient",
@@ -88,8 +101,11 @@ __all__ = [
     "ChatStream",
     "ConfigurationError",
     "DirectProviderClient",
+    "Edit",
     "Embeddings",
     "ExternalToolError",
+    "Finding",
+    "Fix",
     "ForbiddenError",
     "GatewayAccess",
     "GatewayClient",
@@ -99,6 +115,7 @@ __all__ = [
     "InputValidationError",
     "InvalidToolCall",
     "JWTSource",
+    "Location",
     "Message",
     "ModelCategory",
     "ModelError",
@@ -112,18 +129,24 @@ __all__ = [
     "OutputWriteError",
     "PathTraversalError",
     "RateLimitError",
+    "RepositoryInput",
     "RequesterContext",
+    "RunRecord",
+    "SageSanctumAgent",
     "SageSanctumError",
+    "SarifOutput",
     "SarifValidationError",
     "ScopeNotAuthorizedError",
     "SpiffeAuthError",
     "SpiffeGatewayClient",
     "StaticModelSelector",
+    "Step",
     "StreamOptions",
     "StructuredOutputError",
     "SubprocessError",
     "SubprocessTimeoutError",
     "TokenBudgetError",
+    "TokenUsage",
     "Tool",
     "ToolCall",
     "ToolCallDelta",
@@ -138,6 +161,8 @@ __all__ = [
     "WorkloadJWTSource",
     "__version__",
     "access_from_environment",
+    "configure_logging",
+    "get_logger",
     "image",
     "json_schema",
     "strict_schema",
@@ -180,6 +205,14 @@ _MODULES: Final = {
     "options": ["ChatOptions", "StreamOptions"],
     "schema": ["Tool", "json_schema", "strict_schema"],
     "usage": ["UsageTotals"],
+    "agent": ["AgentResult", "SageSanctumAgent"],
+    "context": ["AgentContext"],
+    "runner": ["AgentRunner"],
+    "io.inputs": ["AgentInput", "RepositoryInput"],
+    "io.findings": ["Edit", "Finding", "Fix", "Location", "Step", "TokenUsage"],
+    "io.outputs": ["AgentOutput", "SarifOutput"],
+    "io.record": ["RunRecord"],
+    "logging": ["configure_logging", "get_logger"],
 }
 _PLACE: Final = {name: module for module, names in _MODULES.items() for name in names}
 

@@ -157,12 +157,13 @@ def _rule(name: str, group: Sequence[Finding]) -> Json:
                 "kinds": ["superset"],
             }
         ]
-    rule["properties"] = {"security-severity": _security_severity(worst)}
+    bag: Json = {"security-severity": _security_severity(worst)}
     known = [_CONFIDENCES.index(c) for one in group if (c := _confidence(one)) in _CONFIDENCES]
     if known:
-        rule["properties"]["precision"] = _CONFIDENCES[min(known)]
+        bag["precision"] = _CONFIDENCES[min(known)]
     if cwe is not None:
-        rule["properties"]["tags"] = [f"CWE-{cwe}", "security"]
+        bag["tags"] = [f"CWE-{cwe}", "security"]
+    rule["properties"] = bag
     return rule
 
 

@@ -218,7 +218,7 @@ def problems(document: object) -> Iterator[str]:
         found = True
         yield problem
     if not found:
-        runs = cast("dict[str, Any]", document)["runs"] or []
+        runs: list[Any] = cast("dict[str, Any]", document)["runs"] or []
         for number, run in enumerate(runs):
             yield from _inconsistent(run, f"/runs/{number}")
 
