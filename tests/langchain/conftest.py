@@ -77,8 +77,8 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv(name, raising=False)
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def collected() -> Iterator[None]:
-    """Close what a test left open where it ends, and not in the middle of another."""
+    """Close what the suites leave open here, and not in the middle of another room's test."""
     yield
     gc.collect()

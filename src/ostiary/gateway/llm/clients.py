@@ -19,6 +19,8 @@ from ..options import MAX_RETRIES, TIMEOUT
 if TYPE_CHECKING:
     from .._async import AsyncGatewayClient
     from .._sync import GatewayClient
+    from ..models import Usage
+    from ..usage import UsageTotals
 
 __all__ = ["Clients"]
 
@@ -40,7 +42,20 @@ class Clients:
         self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGatewayClient] = (
             weakref.WeakKeyDictionary()
         )
+        # Every client's, those included that are closed: what was used stays used.
+        self._totals: list[UsageTotals] = []
         self._closed = False
+
+    @property
+    def usage(self) -> dict[str, Usage]:
+        """What all calls used so far, by model, as `provider:model`."""
+        with self._lock:
+            totals = list(self._totals)
+        found: dict[str, Usage] = {}
+        for each in totals:
+            for model, usage in each.by_model.items():
+                found[model] = found[model] + usage if model in found else usage
+        return found
 
     @property
     def options(self) -> dict[str, Any]:
@@ -57,6 +72,7 @@ class Clients:
             self._open()
             if self._sync is None:
                 self._sync = GatewayClient(self.access, **self._options)
+                self._totals.append(self._sync.usage)
             return self._sync
 
     def async_client(self) -> AsyncGatewayClient:
@@ -75,6 +91,7 @@ class Clients:
                     break
             else:
                 client = AsyncGatewayClient(self.access, **self._options)
+                self._totals.append(client.usage)
             self._async[loop] = client
             return client
 
@@ -111,8 +128,16 @@ class Clients:
             sync.close()
         return others
 
+    # What is copied or sent to another process is how clients are made; each place makes its own.
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _restored, (self.access, self._options)
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+
+def _restored(access: GatewayAccess, options: dict[str, Any]) -> Clients:
+    return Clients(access, **options)
