@@ -20,6 +20,7 @@ from .._wire.sse import EventDecoder
 from ..config import Limits, timeout_seconds
 from ..errors import OstiaryError, adopt
 from ..http._async import AsyncPool
+from ..http._heads import HeaderLines
 from . import _batches as batches
 from . import _bodies as bodies
 from ._lines import (
@@ -36,6 +37,7 @@ from ._lines import (
 from ._permits import CHAT, EMBEDDINGS, Permits
 from ._routes import HEALTH
 from ._streams._async import AsyncChatStream
+from .client import GatewayAccess
 from .errors import (
     FAMILY,
     GatewayError,
@@ -59,8 +61,7 @@ if TYPE_CHECKING:
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
     from ._bodies import Asked
-    from .client import GatewayAccess
-    from .dialects import Call, Dialect
+    from .dialects import Call
     from .llm.model_ref import ModelRef
     from .llm.model_selector import ModelSelector
     from .options import Model, Timeout
@@ -73,15 +74,50 @@ Messages = str | Sequence[Message | Mapping[str, Any]]
 
 
 @final
+class AsyncProof:
+    """The headers that show who is asking one provider: made anew when the credentials are."""
+
+    __slots__ = ("_access", "_provider", "_shown")
+
+    def __init__(self, access: GatewayAccess, provider: str) -> None:
+        self._access = access
+        self._provider = provider
+        self._shown: tuple[object, HeaderLines] = (None, HeaderLines())
+
+    async def headers(self) -> HeaderLines:
+        """Return them; the same object for as long as they are the same."""
+        found = await self._access.get_credentials_async()
+        before, lines = self._shown
+        if before is not found:
+            lines = HeaderLines(lasting=True)
+            lines.add({**found.hidden_headers(), "X-Provider": self._provider})
+            self._shown = found, lines
+        return lines
+
+
+@final
 class AsyncLine:
-    """The way to one provider: its pool and how it is spoken to."""
+    """The way to one provider: its pool, and how it is spoken to."""
 
     __slots__ = ("dialect", "how", "pool")
 
-    def __init__(self, pool: AsyncPool, dialect: Dialect, how: Any) -> None:
-        self.pool = pool
-        self.dialect = dialect
-        self.how = how
+    def __init__(
+        self, access: GatewayAccess, provider: str, behaviour: Behaviour, *, retries: bool
+    ) -> None:
+        """Make the pool; nothing is opened."""
+        self.dialect = dialect_of(provider, access.is_gateway_mode)
+        self.how = structured_by(provider)
+        # An access object that has headers of its own is asked for them each time.
+        common = type(access).request_headers_async is GatewayAccess.request_headers_async
+        self.pool = AsyncPool(
+            access.get_endpoint(provider),
+            headers=self.dialect.headers or None,
+            credentials=AsyncProof(access, provider).headers
+            if common
+            else partial(access.request_headers_async, provider),
+            family=FAMILY,
+            **behaviour.pool_arguments(retries=retries),
+        )
 
 
 class AsyncGatewayClient:
@@ -473,18 +509,9 @@ class AsyncGatewayClient:
             return line
         if self._closed:
             raise closed()
-        dialect = dialect_of(provider, self._gateway)
-        pool = AsyncPool(
-            self._access.get_endpoint(provider),
-            headers=dialect.headers or None,
-            credentials=partial(self._access.request_headers_async, provider),
-            family=FAMILY,
-            **self._behaviour.pool_arguments(retries=retries),
-        )
+        line = AsyncLine(self._access, provider, self._behaviour, retries=retries)
         # Of two threads that come here together, one line is kept; neither pool is open yet.
-        return self._lines.setdefault(
-            (provider, retries), AsyncLine(pool, dialect, structured_by(provider))
-        )
+        return self._lines.setdefault((provider, retries), line)
 
     async def _send(self, line: AsyncLine, call: Call, until: float, key: str | None) -> Any:
         seen = self._renewals

@@ -78,7 +78,7 @@ class InvalidToolCall(msgspec.Struct, frozen=True, gc=False):
         return Message.tool(self.id, self.error if content is None else content)
 
 
-class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
+class ToolCallDelta(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """A fragment of a call in a stream. Those of one `index` make one call.
 
     `id` and `name` come with the first fragment and are None in the others; the pieces of
@@ -91,7 +91,7 @@ class ToolCallDelta(msgspec.Struct, frozen=True, gc=False):
     arguments: str = ""
 
 
-class Usage(msgspec.Struct, frozen=True, gc=False):
+class Usage(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """The tokens one call used, as the provider counts them."""
 
     prompt_tokens: int = 0
@@ -140,7 +140,7 @@ class Usage(msgspec.Struct, frozen=True, gc=False):
         )
 
 
-class Message(msgspec.Struct, frozen=True, omit_defaults=True):
+class Message(msgspec.Struct, frozen=True, omit_defaults=True, repr_omit_defaults=True):
     """One message of a conversation.
 
     `content` is text, or parts: `Message.user("what is this?", image(data))`. None is for an
@@ -242,7 +242,7 @@ class ChatReply(msgspec.Struct, Generic[T], frozen=True):
         ]
 
 
-class ChatChunk(msgspec.Struct, frozen=True, gc=False):
+class ChatChunk(msgspec.Struct, frozen=True, gc=False, repr_omit_defaults=True):
     """A piece of a reply, as it came. `usage` is in the last, or nearly last, one alone."""
 
     text: str = ""

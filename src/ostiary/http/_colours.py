@@ -10,19 +10,20 @@ from ..errors import OstiaryError
 from ..secret import Secret
 from ._heads import HeaderLines
 
-__all__ = ["AsyncCredentials", "AsyncSend", "Credentials", "Family", "Send"]
+__all__ = ["AsyncCredentials", "AsyncSend", "Credentials", "Family", "Send", "Shown"]
 
 R = TypeVar("R")
 
 Family: TypeAlias = Mapping[type[OstiaryError], type[OstiaryError]]
 """A domain's own classes by the shared ones; see `errors.adopt`."""
 
-Credentials: TypeAlias = Callable[[], Mapping[str, str | Secret]]
+Shown: TypeAlias = Mapping[str, str | Secret] | HeaderLines
+"""Headers that show who is asking; as lines, from a domain that makes them once."""
+
+Credentials: TypeAlias = Callable[[], Shown]
 """Return the headers that show who is asking; called for every attempt."""
 
-AsyncCredentials: TypeAlias = Callable[
-    [], Mapping[str, str | Secret] | Awaitable[Mapping[str, str | Secret]]
-]
+AsyncCredentials: TypeAlias = Callable[[], Shown | Awaitable[Shown]]
 """The same, or a coroutine function that returns them."""
 
 # One attempt: head, target, body, headers of this request alone, deadline.

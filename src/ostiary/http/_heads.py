@@ -7,6 +7,7 @@ locals of a frame that raises.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from itertools import chain
 from typing import Final
 
 from .._wire.coding import accepted
@@ -41,12 +42,17 @@ _MOST_HEADS: Final = 256
 
 
 class HeaderLines:
-    """Headers by name, whatever its case: the last value given for one is sent."""
+    """Headers by name, whatever its case: the last value given for one is sent.
 
-    __slots__ = ("_lines",)
+    Those that are `lasting` are the same object for many requests, and not changed meanwhile:
+    a head is made with them in it.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("_lines", "lasting")
+
+    def __init__(self, *, lasting: bool = False) -> None:
         self._lines: dict[str, tuple[str, str | Secret]] = {}
+        self.lasting = lasting
 
     def add(self, headers: Mapping[str, str | Secret]) -> None:
         """Take `headers`; raises `InvalidArgumentError` for what is no header."""
@@ -66,6 +72,10 @@ class HeaderLines:
         if problem is not None:
             del headers  # a traceback records the locals of the frame that raises
             raise InvalidArgumentError(problem)
+
+    def take(self, others: HeaderLines) -> None:
+        """Take lines that were checked before."""
+        self._lines.update(others._lines)
 
     def one(self, name: str, value: str) -> None:
         """Take one header that is not there yet."""
@@ -138,7 +148,7 @@ def _hidden(name: str, value: object) -> str | Secret | None:
 class Heads:
     """The request heads of one pool, each made when it is first asked for."""
 
-    __slots__ = ("_compression", "_given", "_host", "_made", "_names", "_user_agent")
+    __slots__ = ("_compression", "_given", "_host", "_made", "_names", "_user_agent", "_whole")
 
     def __init__(
         self,
@@ -153,6 +163,7 @@ class Heads:
         self._user_agent = user_agent
         self._compression = compression
         self._made: dict[tuple[str, str, bool, frozenset[str]], RequestHead] = {}
+        self._whole: dict[tuple[str, str, bool], tuple[HeaderLines, RequestHead]] = {}
         self._names = _OURS | given.names() if given else _OURS
         # Refused here and not by the first request, which is far from the mistake. The
         # default user agent is not looked up yet: that costs more than all the rest.
@@ -178,6 +189,20 @@ class Heads:
                 self._made.clear()
             self._made[key] = found
         return found
+
+    def whole(self, method: str, accept: str, json: bool, lasting: HeaderLines) -> RequestHead:
+        """Return the head for a method with `lasting` in it, made once for as long as it lasts."""
+        key = method, accept, json
+        found = self._whole.get(key)
+        if found is not None and found[0] is lasting:
+            return found[1]
+        left_out = lasting.names() & self._names
+        pairs = chain(self._pairs(accept, json, left_out), lasting)
+        head = RequestHead(method, self._host, pairs)
+        if len(self._whole) >= _MOST_HEADS:
+            self._whole.clear()
+        self._whole[key] = lasting, head
+        return head
 
     def _pairs(
         self, accept: str, json: bool, left_out: frozenset[str]

@@ -102,7 +102,11 @@ class AsyncAttempts:
             if trace is not None:
                 extra = traced(extra, trace())
             if extra is not None:
-                head = self._heads.head(head.method, *kind, extra)
+                if extra.lasting:
+                    head = self._heads.whole(head.method, *kind, extra)
+                    extra = None
+                else:
+                    head = self._heads.head(head.method, *kind, extra)
             if self._on_request is not None:
                 self._on_request(RequestInfo(head.method, path, attempt + 1))
             started = 0.0 if self._on_response is None else time.monotonic()
@@ -171,6 +175,13 @@ class AsyncAttempts:
             if hasattr(found, "__await__"):
                 found = await aio.within(found, deadline)
             # unasync: end
+            if isinstance(found, HeaderLines):
+                # A domain's, made once for as long as its credentials last.
+                if lines is None:
+                    return found
+                shown = lines.copied()
+                shown.take(found)
+                return shown
             shown = HeaderLines() if lines is None else lines.copied()
             shown.add(found)
             return shown
