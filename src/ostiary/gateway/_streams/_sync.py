@@ -94,10 +94,15 @@ class ChatStream:
             self._finish()
         except BaseException as error:
             # Cancelled and interrupted ones too: a stream that was half read is never resumed.
-            self._end(error)
-            if isinstance(error, OstiaryError):
-                raise adopt(error, FAMILY) from error.__cause__
-            raise
+            if not isinstance(error, OstiaryError):
+                self._end(error)
+                raise
+            failure = adopt(error, FAMILY)
+            self._end(failure)
+            try:
+                raise failure from error.__cause__
+            finally:
+                del failure  # a frame that refers to what it raised is a circle
         raise StopIteration
 
     def open(self) -> Self:
