@@ -39,13 +39,18 @@ def refusal(reply: Reply) -> tuple[int, str]:
 
 
 def events(web: Web) -> Iterator[Any]:
-    """Yield the JSON of a chunked stream's events, and `[DONE]` as text."""
+    """Yield the JSON of a chunked stream's events, and `[DONE]` as text; comments are left out."""
+    text = ""
     for chunk in web.chunks():
-        text = chunk.decode()
-        assert text.startswith("data: ")
-        assert text.endswith("\n\n")
-        data = text.removeprefix("data: ").strip()
-        yield data if data == "[DONE]" else json.loads(data)
+        text += chunk.decode()
+        *whole, text = text.split("\n\n")
+        for event in whole:
+            if event.startswith(":"):
+                continue
+            assert event.startswith("data: ")
+            data = event.removeprefix("data: ")
+            yield data if data == "[DONE]" else json.loads(data)
+    assert text == ""
 
 
 def stream(web: Web, document: dict[str, Any], headers: dict[str, Any]) -> list[Any]:

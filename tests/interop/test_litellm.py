@@ -166,7 +166,9 @@ def test_a_stream_of_the_upstream(server: RunningVault, web: Web) -> None:
     document = asking(model="gpt-test", stream_options={"include_usage": True})
     found = stream(web, document, headers)
     assert found[-1] == "[DONE]"
-    pieces = [one["choices"][0]["delta"].get("content") or "" for one in found[:-1] if one["choices"]]
+    pieces = [
+        one["choices"][0]["delta"].get("content") or "" for one in found[:-1] if one["choices"]
+    ]
     assert "".join(pieces) == "from the upstream"
     assert len([piece for piece in pieces if piece]) > 1
     # The connection is as good as new.

@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 pytest.importorskip("cryptography", reason="the extra dev is not installed")
+from ostiary.devserver import HttpFault, RunningGateway, running
+
 openai = pytest.importorskip("openai", reason="the interop group is not installed")
 httpx2 = pytest.importorskip("httpx2", reason="the interop group is not installed")
 pydantic = pytest.importorskip("pydantic", reason="the interop group is not installed")
-
-from ostiary.devserver import HttpFault, RunningGateway, running
 
 GREP: Any = {
     "type": "function",
@@ -50,9 +50,7 @@ def settings(gateway: RunningGateway, provider: str = "ostiary") -> dict[str, An
 @pytest.fixture
 def client(gateway: RunningGateway) -> Iterator[Any]:
     transport = httpx2.HTTPTransport(uds=str(gateway.socket_path))
-    with openai.OpenAI(
-        **settings(gateway), http_client=httpx2.Client(transport=transport)
-    ) as one:
+    with openai.OpenAI(**settings(gateway), http_client=httpx2.Client(transport=transport)) as one:
         yield one
 
 

@@ -232,9 +232,7 @@ def test_another_run_is_held_to_its_own_list(tour: Tour, gateway: RunningGateway
     tour.do("version", environment=environment)
 
 
-def test_an_agent_under_its_runner(
-    tour: Tour, gateway: RunningGateway, tmp_path: Path
-) -> None:
+def test_an_agent_under_its_runner(tour: Tour, gateway: RunningGateway, tmp_path: Path) -> None:
     (tmp_path / "net.py").write_text("import socket\n")
     found = tour.do(
         "agent",
