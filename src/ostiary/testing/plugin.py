@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
+from .agent_fixtures import mock_context, mock_gateway, sample_trat
+
 if TYPE_CHECKING:
     from ..devserver import RunningGateway, RunningVault
     from ..governance import AsyncGovernanceClient, GovernanceClient
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 __all__ = [
     "MakeAsyncVaultClient",
     "MakeVaultClient",
+    "mock_context",
+    "mock_gateway",
     "ostiary_async_governance_client",
     "ostiary_async_vault_client",
     "ostiary_gateway",
@@ -32,6 +36,7 @@ __all__ = [
     "ostiary_vault",
     "ostiary_vault_client",
     "ostiary_vault_environment",
+    "sample_trat",
 ]
 
 
