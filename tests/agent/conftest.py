@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,3 +68,43 @@ def repository(tmp_path: Path) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
     return top
+
+
+@pytest.fixture(autouse=True)
+def logging_as_it_was() -> Iterator[None]:
+    """Give back what `configure_logging` changes, for the tests that come after."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    levels = {
+        name: one.level
+        for name, one in root.manager.loggerDict.items()
+        if isinstance(one, logging.Logger)
+    }
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    for name, one in root.manager.loggerDict.items():
+        if isinstance(one, logging.Logger):
+            one.setLevel(levels.get(name, logging.NOTSET))
+    if importlib.util.find_spec("structlog"):
+        import structlog
+
+        structlog.reset_defaults()
+
+
+@pytest.fixture
+def external(tmp_path: Path, repository: Path) -> dict[str, str]:
+    """The environment of an agent without a gateway."""
+    return {
+        "RUN_ID": "run_1",
+        "ORG_ID": "org_1",
+        "OUTPUT_PATH": str(tmp_path / "output"),
+        "WORK_DIR": str(tmp_path),
+        "REPO_PATH": str(repository),
+    }
+
+
+@pytest.fixture
+def written(tmp_path: Path) -> Callable[[], dict[str, Any]]:
+    """Call it for what stands in `run.json`."""
+    return lambda: json.loads((tmp_path / "output" / "run.json").read_bytes())

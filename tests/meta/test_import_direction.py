@@ -56,6 +56,7 @@ NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli", "__main__
 # Single files of other rooms that work with an extra alone, and the packages it brings. Only
 # functions import them, or one another's modules do; they may know clocks and event loops.
 WITH_EXTRA: dict[str, set[str]] = {
+    "gateway/_structlog.py": {"structlog"},
     "gateway/agent.py": set(),
     "gateway/auth/workload.py": {"spiffe"},
     "gateway/llm/_langchain.py": set(),
@@ -66,7 +67,6 @@ WITH_EXTRA: dict[str, set[str]] = {
     "gateway/llm/gateway_chat.py": {"langchain_core", "pydantic"},
     "gateway/llm/gateway_embeddings.py": {"langchain_core", "pydantic"},
     "gateway/llm/structured.py": {"langchain_core", "pydantic", "typing_extensions"},
-    "gateway/logging.py": {"structlog"},
     "gateway/mcp/held.py": set(),
     "gateway/mcp/session.py": {"httpx2", "mcp", "mcp_types", "pydantic"},
     "gateway/mcp/transport.py": {"httpx2"},

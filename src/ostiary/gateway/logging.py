@@ -15,7 +15,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from datetime import UTC, datetime
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 from typing import Any, Final, Protocol, TextIO, cast
 
 import msgspec
@@ -41,7 +41,7 @@ _TALKATIVE: Final = (
     *("anthropic", "asyncio"),
 )
 
-_FIELDS: Final = "ostiary_fields"
+FIELDS: Final = "ostiary_fields"
 _MASK: Final = "**********"
 
 # Names whose values are secrets, unless the name goes on to say that it is about something else.
@@ -113,7 +113,8 @@ def configure_logging(
     for name in _TALKATIVE:
         if logging.getLogger(name).level == logging.NOTSET:
             logging.getLogger(name).setLevel(logging.WARNING)
-    _configure_structlog()
+    if glue := _structlog():
+        glue.configure()
 
 
 def get_logger(name: str | None = None) -> BoundLogger:
@@ -123,13 +124,8 @@ def get_logger(name: str | None = None) -> BoundLogger:
     below WARNING. Never to stdout.
     """
     logger = logging.getLogger(name)
-    structlog = _structlog()
-    if structlog is None:
-        return _Logger(logger, {})
-    wrapped = structlog.wrap_logger(
-        logger, processors=_processors(structlog), wrapper_class=structlog.stdlib.BoundLogger
-    )
-    return cast("BoundLogger", wrapped)
+    glue = _structlog()
+    return _Logger(logger, {}) if glue is None else cast("BoundLogger", glue.wrapped(logger))
 
 
 @contextmanager
@@ -185,7 +181,7 @@ def _colours_wanted() -> bool:
 
 def _content(record: logging.LogRecord) -> tuple[str, dict[str, Any], str]:
     """Return an event, its fields and its traceback, all without secrets."""
-    given: Any = getattr(record, _FIELDS, None)
+    given: Any = getattr(record, FIELDS, None)
     fields: dict[str, Any] = {**_bound.get(), **(given or {})}
     event = redact(record.getMessage())
     trace = ""
@@ -199,7 +195,9 @@ def _content(record: logging.LogRecord) -> tuple[str, dict[str, Any], str]:
 _formatter: Final = logging.Formatter()
 
 
-def _safe(name: str, value: object, depth: int = 0) -> Any:
+def _safe(name: str, given: object, depth: int = 0) -> Any:
+    """Return a field's value as JSON has it, with what is secret masked."""
+    value: Any = given
     if isinstance(value, (bool, int, float)) or value is None:
         return value
     if _SECRET_NAME.search(name) and not _ABOUT.search(name):
@@ -212,9 +210,9 @@ def _safe(name: str, value: object, depth: int = 0) -> Any:
     if isinstance(value, (list, tuple, set, frozenset)) and depth < 6:
         return [_safe("", item, depth + 1) for item in cast("Sequence[object]", value)]
     try:
-        return redact(str(value))
+        return redact(str(given))
     except Exception as error:  # noqa: BLE001 - anybody's __str__
-        return f"<{type(value).__name__} that has no text: {type(error).__name__}>"
+        return f"<{type(given).__name__} that has no text: {type(error).__name__}>"
 
 
 def _moment(record: logging.LogRecord) -> str:
@@ -274,44 +272,16 @@ def _printable(text: str) -> str:
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
-# --- structlog, where it is installed
+# --- loggers
 
 
-def _structlog() -> Any:
+def _structlog() -> ModuleType | None:
+    """Return what needs structlog; None where that is not installed."""
     try:
-        import structlog
+        from . import _structlog as glue
     except ImportError:
         return None
-    return structlog
-
-
-def _processors(structlog: Any) -> list[Any]:
-    return [
-        structlog.contextvars.merge_contextvars,
-        structlog.stdlib.filter_by_level,
-        structlog.stdlib.PositionalArgumentsFormatter(),
-        _to_record,
-    ]
-
-
-def _to_record(logger: object, method: str, event: dict[str, Any]) -> tuple[Any, Any]:
-    """Hand an event over to the standard library, fields and all; it is written there."""
-    extra = {name: event.pop(name) for name in ("exc_info", "stack_info") if name in event}
-    message = event.pop("event", "")
-    # Percent signs in a message are no places for arguments: these are in it already.
-    return ("%s", message), {**extra, "extra": {_FIELDS: event}}
-
-
-def _configure_structlog() -> None:
-    """Send what agents log by structlog itself the same way, unless they set it up."""
-    structlog = _structlog()
-    if structlog is not None and not structlog.is_configured():
-        structlog.configure(
-            processors=_processors(structlog),
-            wrapper_class=structlog.stdlib.BoundLogger,
-            logger_factory=structlog.stdlib.LoggerFactory(),
-            cache_logger_on_first_use=False,
-        )
+    return glue
 
 
 class _Logger:
@@ -349,6 +319,6 @@ class _Logger:
     def _log(self, level: int, event: str, args: tuple[Any, ...], fields: dict[str, Any]) -> None:
         if self._logger.isEnabledFor(level):
             exc_info = fields.pop("exc_info", None)
-            extra = {_FIELDS: {**self._fields, **fields}}
+            extra = {FIELDS: {**self._fields, **fields}}
             text, values = (event, args) if args else ("%s", (event,))
             self._logger.log(level, text, *values, exc_info=exc_info, extra=extra)

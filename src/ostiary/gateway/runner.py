@@ -45,6 +45,7 @@ GRACE_SECONDS: Final = 10.0
 # How long a cancelled agent may take to notice, and what is written last to be written.
 CANCEL_SECONDS: Final = 2.0
 FLUSH_SECONDS: Final = 5.0
+SLACK_SECONDS: Final = 1.0
 # To fetch the Transaction Token.
 STARTUP_SECONDS: Final = 30.0
 
@@ -193,7 +194,7 @@ class AgentRunner:
         word = self._watch.get()
         if word == "stop":
             try:
-                word = self._watch.get(timeout=self._grace + 4 * self._cancel + FLUSH_SECONDS)
+                word = self._watch.get(timeout=self._grace + 4 * self._cancel + SLACK_SECONDS)
             except Empty:
                 word = "overdue"
         if word == "ended":
