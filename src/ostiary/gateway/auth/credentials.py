@@ -77,6 +77,8 @@ class GatewayCredentials:
     __hash__ = None  # type: ignore[assignment]
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_trat"):  # its constructor refused
+            return "<GatewayCredentials, refused>"
         shown = ", ".join(
             f"{name}={'<hidden>' if value else '<none>'}"
             for name, value in (("spiffe_jwt", self._spiffe_jwt), ("trat", self._trat))
