@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from typing import Any
-from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from ...secret import Secret
 from ..auth.credentials import GatewayCredentials
 from ..auth.trat import TransactionToken
-from ..client import DirectProviderClient, GatewayAccess, access_from_environment
+from ..client import (
+    DirectProviderClient,
+    GatewayAccess,
+    access_from_environment,
+    safe_endpoint,
+)
 from ..errors import ConfigurationError
 from ..http import GatewayHttpClient
+from ..settings import MODELS
 
-__all__ = ["access_for", "default_model", "http_client_at", "placed"]
+__all__ = ["access_for", "default_model", "placed"]
 
 
 def access_for(
@@ -53,7 +58,7 @@ class _Placed(GatewayAccess):
         return True
 
     def get_endpoint(self, provider: str) -> str:
-        return self._endpoint
+        return safe_endpoint("the http_client's endpoint", self._endpoint)
 
     def get_credentials(self) -> GatewayCredentials:
         return self._access.get_credentials()
@@ -71,19 +76,9 @@ class _Placed(GatewayAccess):
         self._access.invalidate(credentials)
 
 
-def http_client_at(endpoint: str) -> GatewayHttpClient:
-    """Return the guide's transport for an endpoint: `unix:///path`, or a URL."""
-    if endpoint.startswith("unix://"):
-        return GatewayHttpClient(socket_path=endpoint.removeprefix("unix://"))
-    url = urlsplit(endpoint)
-    return GatewayHttpClient(
-        host=url.hostname or "localhost", port=url.port, tls=url.scheme == "https"
-    )
-
-
 def default_model() -> str:
     """Return the model the environment names; raise `ConfigurationError` when it names none."""
-    for name in ("SAGE_MODEL", "OPENAI_MODEL"):
+    for name in MODELS:
         if found := os.environ.get(name):
             return found
     raise ConfigurationError("no model is named; give model='provider:model', or set SAGE_MODEL")

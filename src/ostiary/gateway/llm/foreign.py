@@ -14,7 +14,12 @@ from ..._route import FailedReply
 from ..._wire.headers import Headers
 from ...errors import OstiaryError
 from ..dialects.openai import parse_chunk, parse_embeddings, parse_reply
-from ..errors import GatewayConnectionLostError, GatewayError, refusal
+from ..errors import (
+    GatewayConnectionLostError,
+    GatewayError,
+    GatewayProtocolError,
+    refusal,
+)
 from ..http import GatewayHttpClient
 from ..models import ChatChunk, ChatReply, Embeddings
 from .model_ref import ModelRef
@@ -98,9 +103,12 @@ class ForeignHttp:
         except Exception as error:  # noqa: BLE001  (whatever a caller's object raises)
             problem = type(error).__name__
         else:
-            if response.status == 200:
+            if response.status != 200:
+                raise _refused(response, path)
+            try:
                 return read(response.data)
-            raise _refused(response, path)
+            except GatewayProtocolError as error:
+                raise GatewayProtocolError(f"Invalid JSON: {error.message}", sent=True) from None
         finally:
             del headers  # a traceback records the locals of the frame that raises
         raise GatewayError(f"{what} failed: the http_client raised {problem}")

@@ -36,12 +36,14 @@ from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 from ...errors import OstiaryError
 from .. import providers
 from ..errors import GatewayArgumentError
+from ..http import GatewayHttpClient
 from ..models import ChatChunk
 from ..options import MAX_RETRIES, TIMEOUT
 from ..schema import Tool, strict_schema, wire_tool
-from .access import access_for, default_model, http_client_at, placed
+from .access import access_for, default_model, placed
 from .clients import Clients
-from .conversion import Fragments, chunk_of, messages_to_dicts, result_of, tool_choice_of
+from .conversion import Fragments, chunk_of, result_of, tool_choice_of
+from .conversion import messages_to_dicts as _messages_to_dicts
 from .faults import lifted
 from .foreign import ForeignHttp, is_foreign
 from .model_ref import ModelRef
@@ -161,8 +163,12 @@ class GatewayChatModel(BaseChatModel):
             raise GatewayArgumentError(f"GatewayChatModel cannot be made so: {problem}")
         self._access = access
         if shared is None and not is_foreign(self.http_client):
-            if self.http_client is not None:
-                access = placed(access, self.http_client)
+            if (transport := self.http_client) is not None:
+                access = placed(access, transport)
+                if "timeout" not in given:
+                    self.timeout = transport.timeout
+                if "max_retries" not in given:
+                    self.max_retries = transport.max_retries
             self.clients = Clients(access, timeout=self.timeout, max_retries=self.max_retries)
             self._owns = True
 
@@ -340,13 +346,15 @@ class GatewayChatModel(BaseChatModel):
         rest = {name: value for name, value in given.items() if name not in IGNORED}
         ref = self._ref(rest.pop("model", None))
         how: dict[str, Any] = {name: rest.pop(name) for name in _HOW if name in rest}
+        if not self._owns and "timeout" in self.model_fields_set:
+            how.setdefault("timeout", self.timeout)  # the clients' own may be another
         extra: dict[str, Any] = {**(self.extra_body or {}), **(rest.pop("extra_body", None) or {})}
         usage = rest.pop("stream_usage", self.stream_usage)
         if stop is not None:
             rest["stop"] = stop
         if wrong := rest.keys() - set(BODY) - set(PER_CALL):
             raise unknown(wrong)
-        body: dict[str, Any] = {"messages": messages_to_dicts(messages)}
+        body: dict[str, Any] = {"messages": _messages_to_dicts(messages)}
         for name in BODY:
             value = rest.get(name, getattr(self, name))
             # An empty list of stops is LangChain's way of saying none.
@@ -450,6 +458,12 @@ class GatewayChatModel(BaseChatModel):
         return RunnableMap(raw=ask) | read.with_fallbacks([failed], exception_key="parsing_error")
 
     # --- the end
+
+    def __getstate__(self) -> dict[Any, Any]:
+        # It travels as its settings: the key is to be there already, where it arrives.
+        state = dict(super().__getstate__())
+        state["__dict__"] = {**state["__dict__"], "api_key": None}
+        return state
 
     def close(self) -> None:
         """Close the connections; those of `clients` that were given are their owner's."""
@@ -562,5 +576,6 @@ def create_llm_for_gateway(
     """
     ref = model_ref if isinstance(model_ref, ModelRef) else ModelRef.parse(model_ref)
     if gateway_client.is_gateway_mode and "http_client" not in settings:
-        settings["http_client"] = http_client_at(gateway_client.get_endpoint(ref.provider))
+        endpoint = gateway_client.get_endpoint(ref.provider)
+        settings["http_client"] = GatewayHttpClient.from_endpoint(endpoint)
     return GatewayChatModel(ref, gateway_client=gateway_client, temperature=temperature, **settings)

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 from typing import Any, Self
 
 from langchain_core.embeddings import Embeddings
+from msgspec import UNSET, UnsetType
 from pydantic import SecretStr
 
 from ...errors import OstiaryError
+from ..http import GatewayHttpClient
 from ..options import MAX_RETRIES, TIMEOUT
-from .access import access_for, http_client_at, placed
+from .access import access_for, placed
 from .clients import Clients
 from .faults import lifted
 from .foreign import ForeignHttp, is_foreign
@@ -47,8 +49,8 @@ class GatewayEmbeddings(Embeddings):
         batch_size: int = 512,
         concurrency: int = 4,
         extra_body: Mapping[str, Any] | None = None,
-        timeout: float | None = TIMEOUT,
-        max_retries: int = MAX_RETRIES,
+        timeout: float | UnsetType | None = UNSET,
+        max_retries: int | None = None,
         api_key: str | SecretStr | None = None,
         base_url: str | None = None,
         clients: Clients | None = None,
@@ -85,11 +87,19 @@ class GatewayEmbeddings(Embeddings):
         self._concurrency = concurrency
         self._owns = clients is None and not is_foreign(http_client)
         self._clients = clients
+        # Where the clients are others' too, this one's timeout goes with each call.
+        self._timeout: float | UnsetType | None = UNSET if self._owns else timeout
         if self._owns:
             access = self.gateway_client
+            options: dict[str, Any] = {"timeout": TIMEOUT, "max_retries": MAX_RETRIES}
             if http_client is not None:
                 access = placed(access, http_client)
-            self._clients = Clients(access, timeout=timeout, max_retries=max_retries)
+                options = {"timeout": http_client.timeout, "max_retries": http_client.max_retries}
+            if timeout is not UNSET:
+                options["timeout"] = timeout
+            if max_retries is not None:
+                options["max_retries"] = max_retries
+            self._clients = Clients(access, **options)
 
     @property
     def model(self) -> str:
@@ -173,6 +183,7 @@ class GatewayEmbeddings(Embeddings):
             "batch_size": self._batch_size,
             "concurrency": self._concurrency,
             "extra": self._extra or None,
+            "timeout": self._timeout,
         }
 
     def close(self) -> None:
@@ -211,5 +222,5 @@ def create_embeddings_for_gateway(
     if gateway_client.is_gateway_mode and "http_client" not in options:
         ref = model if isinstance(model, ModelRef) else ModelRef.parse(model)
         endpoint = gateway_client.get_endpoint(provider or ref.provider)
-        options["http_client"] = http_client_at(endpoint)
+        options["http_client"] = GatewayHttpClient.from_endpoint(endpoint)
     return GatewayEmbeddings(model, gateway_client, provider=provider, **options)
