@@ -24,6 +24,7 @@ from ostiary.gateway.errors import (
     GatewayStateError,
 )
 from ostiary.gateway.mcp import MCPGatewayClient, MCPTool, MCPToolResult
+from ostiary.testing.mocks import MockGatewayClient
 
 from .conftest import ALLOWED, Ask, asked
 
@@ -211,6 +212,12 @@ def test_a_socket_given_takes_the_place_of_the_environments(gateway: Any) -> Non
 def test_direct_mode_has_no_servers() -> None:
     with pytest.raises(ConfigurationError, match="behind a gateway"):
         MCPGatewayClient(access=DirectProviderClient(allow=True))
+
+
+def test_tokens_do_not_cross_a_network_in_clear() -> None:
+    access = MockGatewayClient(is_gateway=True, endpoints={"mcp": "http://gateway.example:8080"})
+    with pytest.raises(ConfigurationError, match="https"):
+        MCPGatewayClient(access=access)
 
 
 def test_a_closed_client_says_so(gateway: Any) -> None:

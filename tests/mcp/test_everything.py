@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,17 +17,30 @@ from ostiary.gateway.mcp import MCPGatewayClient
 
 from .conftest import asked
 
+INSTALLED = Path(sys.prefix) / "node" / "node_modules" / ".bin" / "mcp-server-everything"
 PACKAGE = "@modelcontextprotocol/server-everything@2026.8.31"
 
 
 @pytest.fixture(scope="module")
 def everything() -> Iterator[Any]:
-    """A gateway whose server npx installs and starts."""
+    """A gateway with that server behind it."""
+    options = GatewayOptions(
+        mcp={"everything": command()},
+        allowed_tools={"everything": ("echo", "get-sum", "get-tiny-image")},
+    )
+    with running(demo=True, tcp=False, gateway=options) as server:
+        yield server.gateway
+
+
+def command() -> tuple[str, ...]:
+    """Return the server's command: as `make test` installed it, else by npx."""
+    if INSTALLED.exists():
+        return (str(INSTALLED),)
     npx = shutil.which("npx")
     if npx is None:
         pytest.skip("npx is not installed: there is no reference server to call")
     try:
-        # Installed beforehand: how long a download takes is not for the gateway to wait.
+        # Fetched beforehand: how long a download takes is not for the gateway to wait.
         reached = subprocess.run(
             [npx, "--yes", "--package", PACKAGE, "--", "true"],
             capture_output=True,
@@ -38,12 +52,7 @@ def everything() -> Iterator[Any]:
         pytest.skip("npm did not deliver the reference server in time")
     if reached.returncode:
         pytest.skip(f"npm has no {PACKAGE} for this machine")
-    options = GatewayOptions(
-        mcp={"everything": (npx, PACKAGE)},
-        allowed_tools={"everything": ("echo", "get-sum", "get-tiny-image")},
-    )
-    with running(demo=True, tcp=False, gateway=options) as server:
-        yield server.gateway
+    return npx, PACKAGE
 
 
 @pytest.mark.timeout(180)

@@ -14,7 +14,7 @@ from msgspec import UNSET, UnsetType
 from ... import telemetry
 from ...config import Limits, timeout_seconds
 from ...errors import InvalidArgumentError
-from ..client import GatewayAccess, access_from_environment
+from ..client import GatewayAccess, access_from_environment, safe_endpoint
 from ..errors import (
     ConfigurationError,
     GatewayArgumentError,
@@ -61,7 +61,8 @@ class MCPGatewayClient:
         `access` has the tokens; left out, the environment decides as for `GatewayClient`.
         `socket_path` takes the place of the socket it names. `timeout` bounds a call, the
         opening of its session included; None is no limit. Raises `ConfigurationError` in
-        direct mode, where no gateway stands before the servers.
+        direct mode, where no gateway stands before the servers, and for plain http to another
+        machine.
         """
         found = access_from_environment() if access is None else access
         if not found.is_gateway_mode:
@@ -70,8 +71,11 @@ class MCPGatewayClient:
                 "directly; unset SAGE_SANCTUM_ALLOW_DIRECT and set LLM_GATEWAY_SOCKET"
             )
         self._access = found
-        self._endpoint = (
-            found.get_endpoint("mcp") if socket_path is None else f"unix://{os.fspath(socket_path)}"
+        self._endpoint = safe_endpoint(
+            "the gateway's endpoint",
+            found.get_endpoint("mcp")
+            if socket_path is None
+            else f"unix://{os.fspath(socket_path)}",
         )
         self._timeout = _seconds(timeout)
         self._max_retries = max_retries
