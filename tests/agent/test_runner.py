@@ -34,7 +34,7 @@ from ostiary.gateway import (
 )
 from ostiary.gateway import errors as gateway_errors
 from ostiary.gateway.errors import SageSanctumError
-from ostiary.gateway.runner import _grace
+from ostiary.gateway.runner import grace_period
 from ostiary.gateway.workers import Workers
 
 pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
@@ -666,6 +666,6 @@ def test_calls_that_nobody_awaits_run_to_their_end(external: Environ) -> None:
 
 
 def test_the_grace_period() -> None:
-    assert _grace(None, {}) == 10.0
-    assert _grace(None, {"OSTIARY_AGENT_GRACE_SECONDS": "2.5"}) == 2.5
-    assert _grace(3, {"OSTIARY_AGENT_GRACE_SECONDS": "2.5"}) == 3.0
+    assert grace_period(None, {}) == 10.0
+    assert grace_period(None, {"OSTIARY_AGENT_GRACE_SECONDS": "2.5"}) == 2.5
+    assert grace_period(3, {"OSTIARY_AGENT_GRACE_SECONDS": "2.5"}) == 3.0

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import gateway, governance, vault
+from . import agent, gateway, governance, vault
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -32,4 +32,5 @@ DOMAINS = (
     Domain("vault", vault.commands, vault.checks),
     Domain("governance", governance.commands, governance.checks),
     Domain("gateway", gateway.commands, gateway.checks),
+    Domain("agent", agent.commands, agent.checks),
 )

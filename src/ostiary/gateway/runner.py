@@ -133,7 +133,7 @@ class AgentRunner:
         self._ran = True
         try:
             configure_logging(self._log_format, self._verbose, environ=self._environ)
-            self._grace = _grace(self._grace_given, self._environ)
+            self._grace = grace_period(self._grace_given, self._environ)
         except SageSanctumError as error:
             configure_logging("text")
             return self._refused(error)
@@ -470,11 +470,14 @@ def _give_back(before: Mapping[signal.Signals, Any]) -> None:
         signal.signal(one, signal.SIG_DFL if handler is None else handler)
 
 
-def _grace(given: float | None, environ: Mapping[str, str]) -> float:
+def grace_period(given: float | None = None, environ: Mapping[str, str] | None = None) -> float:
+    """Return the seconds an agent has after a first signal; `ConfigurationError` for nonsense."""
     try:
         found = setting(given, [GRACE], GRACE_SECONDS, read=float, environ=environ)
     except InvalidArgumentError as error:
-        raise ConfigurationError(str(error)) from None
-    if not isinstance(found, (int, float)) or not 0 <= found < float("inf"):
-        raise ConfigurationError("the grace period is a number of seconds, 0 or more")
-    return float(found)
+        problem = str(error)
+    else:
+        if isinstance(found, (int, float)) and 0 <= found < float("inf"):
+            return float(found)
+        problem = f"the grace period is a number of seconds, 0 or more; correct {GRACE}"
+    raise ConfigurationError(problem)
