@@ -17,7 +17,7 @@ from ..audit import Event
 from ..http.refusals import HttpRefusal
 from ..service import Vault
 
-__all__ = ["CallRecord", "Calls"]
+__all__ = ["CallRecord", "Calls", "Totals"]
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +48,24 @@ class CallRecord(msgspec.Struct, kw_only=True):
     completion_tokens: int = 0
 
 
+class Totals(msgspec.Struct, kw_only=True):
+    """What one run has used with calls of one kind; those refused are not among `calls`."""
+
+    calls: int = 0
+    refused: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+    def add(self, call: CallRecord) -> None:
+        """Count one call."""
+        if call.status >= 400:
+            self.refused += 1
+        else:
+            self.calls += 1
+        self.prompt_tokens += call.prompt_tokens
+        self.completion_tokens += call.completion_tokens
+
+
 @final
 class Calls:
     """One gateway's record; on the vault's event loop."""
@@ -55,15 +73,23 @@ class Calls:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self._latest: deque[CallRecord] = deque(maxlen=_KEPT)
+        self._totals: dict[str, dict[str, Totals]] = {}
         self._committed: asyncio.Future[bool] | None = None
 
     def latest(self) -> list[CallRecord]:
         """Return copies of the last calls, oldest first."""
         return [msgspec.structs.replace(call) for call in self._latest]
 
+    def usage(self, run_id: str) -> dict[str, Totals]:
+        """Return what a run has used since the gateway started, by kind of call."""
+        return self._totals.get(run_id, {})
+
     def add(self, call: CallRecord) -> None:
         """Put a finished call on record; it is on file once `commit` returns."""
         self._latest.append(call)
+        if call.run_id:  # proved, and so one of the runs that were issued
+            kinds = self._totals.setdefault(call.run_id, {})
+            kinds.setdefault(call.kind, Totals()).add(call)
         resource = f"{call.provider}:{call.model}" if call.model else call.path
         self._vault.record(
             Event(

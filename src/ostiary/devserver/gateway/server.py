@@ -99,7 +99,7 @@ class GatewayServer:
         """Issue the first tokens, and listen."""
         self.run = self.runs.open(self.grant(), directory=self.directory)
         self._write_bundle()
-        sidecar = Sidecar(self.runs, self.run, self.environment)
+        sidecar = Sidecar(self.runs, self.run, self.calls, self.environment)
         self.sidecar = HttpDomain(
             "sidecar",
             self._home,

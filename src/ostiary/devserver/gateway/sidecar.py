@@ -1,7 +1,8 @@
 """The auth sidecar: hands the current transaction token to whoever may open its socket.
 
-Only a Unix socket, 0600, as the token is all that is given out. Neighbours: `runs` issues,
-`ostiary env` asks for the environment.
+Only a Unix socket, 0600, as the token is all that is given out. Ours also tells its run's
+environment, for `ostiary env`, and what the run has used. Neighbours: `runs` issues, `calls`
+counts.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..http.connection import Connection
 from ..http.front import Json
+from .calls import Calls
 from .runs import Run, Runs
 
 __all__ = ["Sidecar"]
@@ -24,15 +26,17 @@ __all__ = ["Sidecar"]
 class Sidecar:
     """The endpoints of one run's sidecar."""
 
-    def __init__(self, runs: Runs, run: Run, environment: Mapping[str, str]) -> None:
+    def __init__(self, runs: Runs, run: Run, calls: Calls, environment: Mapping[str, str]) -> None:
         self._runs = runs
         self._run = run
+        self._calls = calls
         self._environment = environment
         self.app: ASGIApp = Router(
             [
                 Route("/trat", self.trat, methods=["GET"]),
                 Route("/health", self.health, methods=["GET"]),
                 Route("/environment", self.environment, methods=["GET"]),
+                Route("/usage", self.usage, methods=["GET"]),
             ],
             redirect_slashes=False,
         )
@@ -50,6 +54,9 @@ class Sidecar:
 
     async def environment(self, request: Request) -> ASGIApp:
         return Json(dict(self._environment))
+
+    async def usage(self, request: Request) -> ASGIApp:
+        return Json(self._calls.usage(self._run.grant.run_id))
 
 
 class _Text:
