@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import gc
 import inspect
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
+from ostiary import _retry
+from ostiary.gateway.llm import GatewayChatModel
+from tests.http.peer import HttpPeer, script
+from tests.langchain.peers import access_to
+
 if TYPE_CHECKING:
     from ostiary.devserver import RunningGateway
-
-pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -75,6 +81,48 @@ def bare(monkeypatch: pytest.MonkeyPatch) -> None:
         "TRAT_FILE",
     ):
         monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def peers() -> Iterator[Callable[..., HttpPeer]]:
+    """Make servers that end with the test; each step answers one request, the last all others."""
+    with ExitStack() as stack:
+
+        def make(*steps: Any, kind: str = "unix") -> HttpPeer:
+            return stack.enter_context(HttpPeer(script(*steps), kind))
+
+        yield make
+
+
+@pytest.fixture
+def ask(
+    peers: Callable[..., HttpPeer], shared_gateway: RunningGateway
+) -> Iterator[Callable[..., Any]]:
+    """Make a chat model whose gateway answers by these steps; `model.peer` is that gateway."""
+    made: list[Asking] = []
+
+    def make(*steps: Any, model: str = "openai:gpt-4o", **parameters: Any) -> Asking:
+        peer = peers(*steps)
+        access = access_to(peer, shared_gateway)
+        made.append(Asking(GatewayChatModel(model, gateway_client=access, **parameters), peer))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.model.close()
+
+
+class Asking(NamedTuple):
+    """A model and the gateway it asks."""
+
+    model: GatewayChatModel
+    peer: HttpPeer
+
+
+@pytest.fixture(autouse=True)
+def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries come at once."""
+    monkeypatch.setattr(_retry.random, "random", lambda: 0.0)
 
 
 @pytest.fixture(autouse=True, scope="module")

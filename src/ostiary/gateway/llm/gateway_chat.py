@@ -39,7 +39,8 @@ from ..errors import GatewayArgumentError
 from ..http import GatewayHttpClient
 from ..models import ChatChunk
 from ..options import MAX_RETRIES, TIMEOUT
-from ..schema import Tool, strict_schema, wire_tool
+from ..schema import strict_schema
+from ..tool import Tool, wire_tool
 from .access import access_for, default_model, placed
 from .clients import Clients
 from .conversion import Fragments, chunk_of, result_of, tool_choice_of
@@ -202,6 +203,12 @@ class GatewayChatModel(BaseChatModel):
                 found[name] = value
         found["endpoint"] = self.endpoint
         return found
+
+    def _get_invocation_params(
+        self, stop: list[str] | None = None, **kwargs: Any
+    ) -> dict[str, Any]:
+        # LangChain's own puts the call's stop, even when it has none, in the place of the model's.
+        return super()._get_invocation_params(self.stop if stop is None else stop, **kwargs)
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         ref = self._ref(kwargs.get("model"))
