@@ -208,6 +208,8 @@ def _thread(server: VaultServer) -> Generator[RunningVault]:
                 _wait(server.stop(), loop)
     finally:
         if os.getpid() == ours:
+            # What libraries leave running would be destroyed with the loop, and say so.
+            _wait(_cancel_the_rest(), loop)
             loop.call_soon_threadsafe(loop.stop)
             thread.join()
             loop.close()
@@ -216,6 +218,13 @@ def _thread(server: VaultServer) -> Generator[RunningVault]:
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     loop.run_forever()
+
+
+async def _cancel_the_rest() -> None:
+    rest = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in rest:
+        task.cancel()
+    await asyncio.gather(*rest, return_exceptions=True)
 
 
 def _wait(work: Coroutine[Any, Any, T], loop: asyncio.AbstractEventLoop) -> T:

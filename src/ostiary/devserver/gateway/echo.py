@@ -143,7 +143,7 @@ def _check(body: ChatBody) -> None:
     if body.tool_choice is not None and not isinstance(body.tool_choice, str):
         named = body.tool_choice.function.name
     known = [tool.function.name for tool in body.tools or ()]
-    if body.tool_choice in {"required"} and not known:
+    if body.tool_choice == "required" and not known:
         raise invalid("tool_choice", "tool_choice asks for a call, and tools is empty")
     if named is not None and named not in known:
         raise invalid("tool_choice", "tool_choice names a tool that is not in tools")

@@ -60,8 +60,9 @@ class Runs:
         """Make a run known and write its first tokens; one of the same name is replaced."""
         subject = self._trust.admit(grant)
         run = Run(grant, directory or self._directory / grant.run_id)
-        for each in (run.directory, run.work_dir, run.output_dir):
-            each.mkdir(mode=0o700, parents=True, exist_ok=True)
+        # One by one: the parents that mkdir makes by itself are as open as the umask allows.
+        for each in (self._directory, run.directory, run.work_dir, run.output_dir):
+            each.mkdir(mode=0o700, exist_ok=True)
         self._known[subject] = run
         self.renew(run)
         self._schedule()
