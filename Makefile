@@ -32,8 +32,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/built ## 200 agents against the embedded vault and governance, then one table
-	@$(PY) examples/demo.py $(ARGS)
+demo: $(STAMPS)/built ## 200 agents against vault, governance and gateway, then one table
+	@$(PY) -m examples.demo $(ARGS)
 
 test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
 	@$(PY) -m pytest $(ARGS)

@@ -33,6 +33,7 @@ LANGUAGES = {"python", "console", "text", "toml", "json", "yaml", ""}
 # Commands about the repository or the machine, which tests of their own run.
 NOT_OURS = ("make ", "pip install ", "git clone ", "cd ")
 LONGEST_START = 30.0
+CLOSED = {"GatewayClient", "GovernanceClient", "Pool", "VaultClient"}
 
 
 class Block(NamedTuple):
@@ -75,7 +76,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
     monkeypatch.setenv("HOME", str(directory))
     for name in list(os.environ):
-        if name.startswith(("OSTIARY_", "SANCTUM_")):
+        if name.startswith(("OSTIARY_", "SANCTUM_", "SAGE_", "SPIFFE_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(directory)
     yield directory
@@ -204,8 +205,10 @@ def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with running(home=home / ".sanctum", demo=True, governance=governance) as server:
         assert server.tcp is not None
         url = server.governance_url
-        # Where a client looks that is told nothing.
+        # Where a client looks that is told nothing; the gateway's as after `ostiary env`.
         monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", url)
+        for name, value in server.gateway.environment.items():
+            monkeypatch.setenv(name, value)
         ports = Ports(server.tcp[1], int(url.rpartition(":")[2]))
         for block in ALL[page]:
             if block.notest:
@@ -217,7 +220,7 @@ def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
                     run_command(block, command, home, ports)
         for value in namespace.values():
             # A page shows its clients without always closing them.
-            if type(value).__name__ in {"GovernanceClient", "Pool", "VaultClient"}:
+            if type(value).__name__ in CLOSED:
                 value.close()
 
 

@@ -1,0 +1,122 @@
+"""200 agents, a vault, governance and a gateway, a secret scan, then one table: `make demo`.
+
+The services run in a process of their own, on private Unix sockets below a temporary home
+that is removed at the end, Ctrl-C included. Every agent logs in to the vault with a key of
+its own; it asks governance before it acts, talks to a model through the gateway, leases and
+uses credentials, and streams what it is allowed to do. Most agents share one event loop and
+one async client of each service, the others blocking ones on threads. Then the agent of
+examples/secret_scan reads this repository and has the model judge what it finds.
+
+Exits 0 only when no call failed, every answer was the one to its question, every lease
+granted was given back, governance decided as it must, and what the agents counted is what
+the services counted; and when the traces can be read back and the audit log verifies.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import resource
+import shutil
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from ostiary import OstiaryError
+from ostiary.devserver.admin import AdminClient
+
+from .accounts import ask_services, progress, report
+from .agents import prepare, run_agents
+from .scan import Scan, scan_repository
+from .services import DemoError, services_at
+
+
+def loop_factory() -> tuple[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Return uvloop's if it is installed, else asyncio's own."""
+    try:
+        import uvloop
+    except ImportError:
+        return "asyncio", asyncio.new_event_loop
+    return "uvloop", uvloop.new_event_loop
+
+
+def demo(count: int, threads: int, seconds: float, *, scans: bool) -> int:
+    """Run it all below a temporary directory; return the exit code."""
+    console = Console(highlight=False)
+    loop_name, factory = loop_factory()
+    top = Path(tempfile.mkdtemp(prefix="ostiary-demo-"))
+    try:
+        console.print("starting vault, governance and gateway in a process of their own")
+        with services_at(top / "home") as services, AdminClient(services.socket) as admin:
+            console.print(f"making {count} key pairs and registering their agents")
+            agents = prepare(admin, top / "keys", count)
+            console.print(
+                f"{count - threads} agents on an event loop ({loop_name}) and {threads} on threads "
+                "are at work"
+            )
+            with progress(console, seconds) as show, asyncio.Runner(loop_factory=factory) as one:
+                elapsed = one.run(run_agents(services, agents, threads, seconds, show))
+            accounts = ask_services(admin, services, agents)
+            scan: Scan | None = None
+            if scans:
+                console.print("one more agent looks for secrets in this repository")
+                scan = scan_repository(services, accounts.used, top / "scan")
+            verdict = admin.audit_verify()
+            title = f"{count} agents, each with its own key, for {elapsed:.1f} s"
+            audit = (verdict.valid, verdict.entries)
+            good = report(console, services, agents, accounts, scan, audit, title, elapsed)
+            return 0 if good else 1
+    except (DemoError, OstiaryError) as error:
+        console.print(str(error), style="red", markup=False)
+        return 1
+    finally:
+        shutil.rmtree(top, ignore_errors=True)
+
+
+def allow_descriptors(count: int) -> None:
+    """Raise the soft limit of open files; macOS begins with 256, and the child inherits it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < count:
+        wanted = count if hard == resource.RLIM_INFINITY else min(count, hard)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def interrupt(number: int, frame: FrameType | None) -> None:
+    """Take SIGTERM as Ctrl-C."""
+    signal.raise_signal(signal.SIGINT)
+
+
+def main() -> int:
+    """Read the arguments, and run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m examples.demo",
+        description="Many agents against an embedded vault, governance and gateway.",
+    )
+    parser.add_argument("--agents", type=int, default=200, help="how many, up to 1000 (200)")
+    parser.add_argument("--threads", type=int, help="how many of them on threads (a tenth)")
+    parser.add_argument("--seconds", type=float, default=5.0, help="for how long (5)")
+    parser.add_argument(
+        "--no-scan", action="store_true", help="leave out the scan of this repository"
+    )
+    arguments = parser.parse_args()
+    agents: int = arguments.agents
+    threads: int = agents // 10 if arguments.threads is None else arguments.threads
+    if not 1 <= agents <= 1000 or not 0 <= threads <= agents or not arguments.seconds > 0:
+        parser.error("--agents is 1 to 1000, --threads not more, and --seconds more than 0")
+    allow_descriptors(2 * agents + 400)
+    # Both ways of being told to stop run the same clean-up.
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        return demo(agents, threads, arguments.seconds, scans=not arguments.no_scan)
+    except KeyboardInterrupt:
+        print("stopped; nothing is left behind", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,210 @@
+"""What agents and services counted, side by side: the progress, the questions, the table."""
+
+from __future__ import annotations
+
+import contextlib
+from collections import Counter
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from ostiary.devserver.admin import AdminClient
+from ostiary.governance import GovernanceClient, TraceResponse
+
+from .agents import Agent, Show
+from .scan import Scan
+from .services import Services, Used
+
+
+def calls_of(agents: Iterable[Agent]) -> int:
+    return sum(
+        len(agent.vault.took) + len(agent.governance.took) + len(agent.gateway.took)
+        for agent in agents
+    )
+
+
+@contextlib.contextmanager
+def progress(console: Console, seconds: float) -> Generator[Show]:
+    """Yield a function that shows how far the agents are: a bar, or a line each second."""
+    if not console.is_terminal:
+        printed = 0
+
+        def line(elapsed: float, agents: Sequence[Agent]) -> None:
+            nonlocal printed
+            if elapsed >= printed + 1:
+                printed = int(elapsed)
+                failed = sum(agent.problem is not None for agent in agents)
+                console.print(f"  {printed} s: {calls_of(agents):,} calls, {failed} errors")
+
+        yield line
+        return
+    with Progress(
+        TextColumn("  agents at work"),
+        BarColumn(),
+        TextColumn("{task.fields[calls]:,} calls"),
+        TimeRemainingColumn(),
+        console=console,
+        auto_refresh=False,
+        transient=True,
+    ) as bar:
+        task = bar.add_task("", total=seconds, calls=0)
+
+        def draw(elapsed: float, agents: Sequence[Agent]) -> None:
+            bar.update(task, completed=min(elapsed, seconds), calls=calls_of(agents), refresh=True)
+
+        yield draw
+
+
+@dataclass
+class Accounts:
+    """What the services counted; asked for before they stop."""
+
+    granted: int
+    returned: int
+    decisions: dict[str, int]
+    requests: int
+    traces: int
+    """How many of the traces that were asked for say what the agents were told."""
+    asked: int
+    used: Used
+    """What the agents used of the gateway; the scan came later."""
+
+
+def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]) -> Accounts:
+    """Ask for it, when the agents have ended and before anything else is done."""
+    status = admin.status()
+    # What the vault ended itself, by expiry or because a connection went, was not given back.
+    ended = sum(len(admin.audit(action=one, limit=1000)) for one in ("expire", "end", "revoke"))
+    # Of each agent the last of either sort: reading all of them back would take longer than
+    # making them did.
+    last = {
+        (agent.name, decision): trace_id
+        for agent in agents
+        for trace_id, decision in agent.traces.items()
+    }
+    with GovernanceClient(**services.governance()) as client, ThreadPoolExecutor(8) as pool:
+        found: list[TraceResponse | None] = list(
+            pool.map(client.governance.get_trace, last.values())
+        )
+        stability = client.governance.status()
+        metrics = client.system.metrics()
+    return Accounts(
+        granted=status.leases_granted,
+        returned=status.leases_granted - status.leases - ended,
+        decisions=stability["decisions"],
+        requests=metrics.requests_total or 0,
+        traces=sum(
+            trace is not None and (trace.trace_id, trace.decision) == (trace_id, decision)
+            for trace, ((_, decision), trace_id) in zip(found, last.items(), strict=True)
+        ),
+        asked=len(last),
+        used=services.used(),
+    )
+
+
+def percentile(took: Sequence[float], share: float) -> str:
+    if not took:
+        return "-"
+    return f"{took[min(len(took) - 1, int(len(took) * share))] * 1000:.2f} ms"
+
+
+def report(
+    console: Console,
+    services: Services,
+    agents: Sequence[Agent],
+    accounts: Accounts,
+    scan: Scan | None,
+    audit: tuple[bool, int],
+    title: str,
+    elapsed: float,
+) -> bool:
+    """Print the table; return whether everything is as it must be."""
+    sent = next(services.requests)
+    problems = Counter(agent.problem for agent in agents if agent.problem is not None)
+    if scan is not None and scan.problem is not None:
+        problems[scan.problem] += 1
+    decided = Counter(d for agent in agents for d in agent.traces.values())
+    each = [
+        sorted(seconds for agent in agents for seconds in agent.vault.took),
+        sorted(seconds for agent in agents for seconds in agent.governance.took),
+        sorted(seconds for agent in agents for seconds in agent.gateway.took),
+    ]
+
+    table = Table(title=title, show_header=False)
+    table.add_column()
+    for _ in each:
+        table.add_column(justify="right")
+    table.add_row("", "vault", "governance", "gateway", style="bold")
+    table.add_row("calls", *(f"{len(took):,}" for took in each))
+    table.add_row("calls/s", *(f"{len(took) / elapsed:,.0f}" for took in each))
+    table.add_row("p50", *(percentile(took, 0.5) for took in each))
+    table.add_row("p99", *(percentile(took, 0.99) for took in each))
+    table.add_section()
+
+    counts = {
+        "leases granted": (sum(agent.granted for agent in agents), accounts.granted),
+        "leases given back": (sum(agent.released for agent in agents), accounts.returned),
+        "allowed": (decided["ALLOW"], accounts.decisions["ALLOW"]),
+        "throttled": (decided["THROTTLE"], accounts.decisions["THROTTLE"]),
+        "blocked, as they must be": (decided["BLOCK"], accounts.decisions["BLOCK"]),
+        f"events of {sum(agent.streams for agent in agents):,} streams": (
+            sum(agent.events for agent in agents),
+            sum(agent.events_due for agent in agents),
+        ),
+        "HTTP requests": (sent, accounts.requests),
+        "traces read back": (accounts.asked, accounts.traces),
+        "answers of models": (len(each[2]), accounts.used.calls),
+        "tokens said to models": (
+            sum(agent.tokens_in for agent in agents),
+            accounts.used.prompt_tokens,
+        ),
+        "tokens that came back": (
+            sum(agent.tokens_out for agent in agents),
+            accounts.used.completion_tokens,
+        ),
+    }
+    table.add_row("", "agents count", "services count", "", style="bold")
+    add_counts(table, counts)
+    valid, audited = audit
+    table.add_row(
+        "audit chain",
+        f"{audited:,}",
+        "verified" if valid else "BROKEN",
+        style="" if valid else "bold red",
+    )
+    if scan is not None and scan.problem is None:
+        table.add_section()
+        table.add_row("secret scan of this repository", "agent counts", "gateway counts", "")
+        table.rows[-1].style = "bold"
+        add_counts(table, scan.counts())
+        for name, value in scan.facts():
+            table.add_row(name, value)
+        counts |= scan.counts()
+    table.add_section()
+    table.add_row("errors", f"{problems.total()}", style="bold red" if problems else "")
+    console.print(table)
+    for text, count in problems.most_common(5):
+        console.print(f"{count} x {text}", style="red", markup=False)
+    return (
+        not problems
+        and all(here == there for here, there in counts.values())
+        and valid
+        and all(each)
+    )
+
+
+def add_counts(table: Table, counts: dict[str, tuple[int, int]]) -> None:
+    """Add a row for each pair that must be the same twice."""
+    for name, (here, there) in counts.items():
+        same = here == there
+        table.add_row(
+            name,
+            f"{here:,}",
+            f"{there:,}",
+            "same" if same else "DIFFERENT",
+            style="" if same else "bold red",
+        )
