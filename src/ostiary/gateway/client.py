@@ -14,13 +14,12 @@ from collections.abc import Mapping
 from typing import Any, Final, final
 
 from .._io.sockets import forget_after_fork
-from ..config import BaseUrl, TcpAddress, UnixAddress, parse_address, parse_base_url
-from ..errors import InvalidArgumentError
 from ..secret import Secret
 from . import providers, settings
-from .auth.credentials import GatewayCredentials
-from .auth.spiffe import SvidSource
+from .auth.credentials import GatewayCredentials, hidden_token
+from .auth.spiffe import JWTSource, SvidSource, WorkloadJWTSource
 from .auth.trat import TransactionToken, TransactionTokenClient
+from .endpoints import safe_endpoint, socket_url, unsafe
 from .errors import ConfigurationError
 
 __all__ = [
@@ -28,9 +27,7 @@ __all__ = [
     "GatewayAccess",
     "SpiffeGatewayClient",
     "access_from_environment",
-    "is_this_machine",
     "safe_endpoint",
-    "socket_url",
 ]
 
 _LONGEST_KEY: Final = 16 * 1024
@@ -108,7 +105,10 @@ class SpiffeGatewayClient(GatewayAccess):
         if gateway_socket and gateway_url:
             raise ConfigurationError("give gateway_socket or gateway_url, not both")
         if gateway_url:
-            self._endpoint = safe_endpoint("gateway_url", gateway_url)
+            if problem := unsafe("gateway_url", gateway_url):
+                del gateway_url  # it may hold a password, and a traceback records the locals
+                raise ConfigurationError(problem)
+            self._endpoint = gateway_url.rstrip("/")
         else:
             named = gateway_socket or settings.gateway_socket(settings.Environment())
             if not named:
@@ -119,7 +119,7 @@ class SpiffeGatewayClient(GatewayAccess):
             self._endpoint = socket_url(named)
         self._jwt_source = jwt_source
         self._trat_client = trat_client
-        self._last: tuple[GatewayCredentials, TransactionToken] | None = None
+        self._last: tuple[Secret, TransactionToken, GatewayCredentials] | None = None
         self.abandon()
         forget_after_fork(self)
 
@@ -148,28 +148,33 @@ class SpiffeGatewayClient(GatewayAccess):
 
     def get_credentials(self) -> GatewayCredentials:
         """Return both tokens, valid now; raise an `AuthError` when one cannot be had."""
-        svid = self._jwt_source.get_token()
-        try:
-            return self._credentials(svid, self._trat_client.get_token())
-        finally:
-            del svid  # a traceback records the locals of the frames that raise
+        source = self._jwt_source
+        if isinstance(source, (JWTSource, WorkloadJWTSource)):
+            svid = source.get_secret()
+        else:
+            svid = hidden_token(source.get_token())
+        return self._credentials(svid, self._trat_client.get_token())
 
     async def get_credentials_async(self) -> GatewayCredentials:
         """Return both tokens without blocking the loop."""
         trat = await self._trat_client.get_token_async()
-        renew = getattr(self._jwt_source, "get_token_async", None)
-        svid = self._jwt_source.get_token() if renew is None else await renew()
-        try:
-            return self._credentials(svid, trat)
-        finally:
-            del svid
+        source = self._jwt_source
+        if isinstance(source, JWTSource):
+            svid = source.get_secret()
+        elif isinstance(source, WorkloadJWTSource):
+            svid = await source.get_secret_async()
+        else:
+            renew = getattr(source, "get_token_async", None)
+            svid = hidden_token(source.get_token() if renew is None else await renew())
+        return self._credentials(svid, trat)
 
-    def _credentials(self, svid: str, trat: TransactionToken) -> GatewayCredentials:
-        try:
-            found = GatewayCredentials(svid, trat.token)
-        finally:
-            del svid
-        self._last = found, trat
+    def _credentials(self, svid: Secret, trat: TransactionToken) -> GatewayCredentials:
+        last = self._last
+        # By identity: this is asked before every attempt, and tokens change once in minutes.
+        if last is not None and last[0] is svid and last[1] is trat:
+            return last[2]
+        found = GatewayCredentials(svid, trat.token)
+        self._last = svid, trat, found
         return found
 
     def get_trat(self) -> TransactionToken:
@@ -191,13 +196,15 @@ class SpiffeGatewayClient(GatewayAccess):
                 self._jwt_source.invalidate()
                 self._trat_client.invalidate()
                 return
-            newest, trat = last
-            if newest.spiffe_jwt == credentials.spiffe_jwt:
+            _, trat, newest = last
+            if newest.same_svid(credentials):
                 self._jwt_source.invalidate()
-            if newest.trat == credentials.trat:
+            if newest.same_trat(credentials):
                 self._trat_client.invalidate(trat)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_lock"):  # its constructor refused
+            return "<SpiffeGatewayClient, not configured>"
         return (
             f"SpiffeGatewayClient({self._jwt_source!r}, {self._trat_client!r}, {self._endpoint!r})"
         )
@@ -236,21 +243,22 @@ class DirectProviderClient(GatewayAccess):
         of a gateway: `ConfigurationError`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        keys = {name: _hidden_key(name, key) for name, key in (api_keys or {}).items()}
+        keys = {name: _hidden(key) for name, key in (api_keys or {}).items()}
         del api_keys
+        urls = dict(base_urls or {})
+        problems = [unsafe(f"the base URL of {name}", url) for name, url in urls.items()]
+        problems += [_key_problem(name, key) for name, key in keys.items()]
+        if problem := next(filter(None, problems), None):
+            del base_urls, urls
+            raise ConfigurationError(problem)
         self._environ = settings.Environment(environ)
         del environ
         if allow is False:
             raise ConfigurationError("direct mode is not allowed here; pass by the gateway")
         if allow is None:
             settings.check_direct(self._environ)
-        for name in {*keys, *(base_urls or {})}:
-            providers.provider(name)
-        self._keys = {providers.provider(name).name: key for name, key in keys.items()}
-        self._urls = {
-            providers.provider(name).name: safe_endpoint(f"the base URL of {name}", url)
-            for name, url in (base_urls or {}).items()
-        }
+        self._keys = {providers.provider(name).name: key for name, key in keys.items() if key}
+        self._urls = {providers.provider(name).name: url.rstrip("/") for name, url in urls.items()}
 
     @property
     def is_gateway_mode(self) -> bool:
@@ -266,8 +274,11 @@ class DirectProviderClient(GatewayAccess):
         given = self._urls.get(known.name)
         if given:
             return given
-        if known.base_url_env and (text := self._environ.get(known.base_url_env)):
-            return safe_endpoint(f"environment variable {known.base_url_env}", text)
+        if known.base_url_env and self._environ.get(known.base_url_env):
+            # Not by way of a local: a traceback records those, and it may hold a password.
+            return safe_endpoint(
+                f"environment variable {known.base_url_env}", self._environ[known.base_url_env]
+            )
         if not known.base_url:
             raise ConfigurationError(
                 f"provider {known.name} is reached through a gateway alone; give base_urls="
@@ -290,7 +301,10 @@ class DirectProviderClient(GatewayAccess):
         if given is not None:
             return given
         if known.key_env and self._environ.get(known.key_env):
-            return _hidden_key(known.key_env, self._environ[known.key_env])
+            key = Secret(_hidden(self._environ[known.key_env]) or "")
+            if problem := _key_problem(known.key_env, key):
+                raise ConfigurationError(problem)
+            return key
         where = f", or set {known.key_env}" if known.key_env else ""
         raise ConfigurationError(
             f"there is no API key for {known.name}; give api_keys={{{known.name!r}: ...}}{where}"
@@ -310,6 +324,8 @@ class DirectProviderClient(GatewayAccess):
         return self.request_headers(provider)
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_urls"):  # its constructor refused
+            return "<DirectProviderClient, not configured>"
         keys = ", ".join(sorted(self._keys)) or "none given"
         return f"DirectProviderClient(keys: {keys}; base_urls={self._urls!r})"
 
@@ -333,73 +349,23 @@ def access_from_environment(environ: Mapping[str, str] | None = None) -> Gateway
     return settings.GatewaySettings.from_environment(source).access(source)
 
 
-def safe_endpoint(what: str, url: str) -> str:
-    """Return `url` as it is; raise `ConfigurationError` for one that proofs may not be sent to.
-
-    That is what cannot be read, and plain http to another machine. `what` names it.
-    """
-    try:
-        base = parse_base_url(url)
-    except InvalidArgumentError as error:
-        problem = str(error)
-        del url  # it may hold a password, and a traceback records the locals
-    else:
-        address = base.address
-        if not isinstance(address, TcpAddress) or address.tls or is_this_machine(address.host):
-            return url.rstrip("/") or url
-        problem = (
-            f"plain http to {base.host} would show tokens and keys to whoever listens on the "
-            "way; use https://, or a socket"
-        )
-    raise ConfigurationError(f"{what} cannot be used: {problem}")
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host name or address can be none but this machine's."""
-    if host.lower() == "localhost":
-        return True
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def socket_url(path: str | os.PathLike[str]) -> str:
-    """Return the URL of a Unix socket; raise `ConfigurationError` for what cannot be one."""
-    text = os.fspath(path)
-    try:
-        if text.startswith(("unix://", "http+unix://")):
-            address = parse_base_url(text).address
-        else:
-            address = parse_address(os.path.expanduser(text) if text[:1] in "/~." else f"./{text}")
-    except InvalidArgumentError as error:
-        problem = str(error)
-    else:
-        assert isinstance(address, UnixAddress)
-        plain = f"unix://{address.path}"
-        # A path with a mark that URLs give a meaning to travels percent-encoded.
-        return plain if not set("?#") & set(plain) else str(BaseUrl(address, "localhost"))
-    raise ConfigurationError(f"the gateway's socket cannot be used: {problem}")
-
-
-def _hidden_key(name: str, key: object) -> Secret:
+def _hidden(key: object) -> Secret | None:
+    """Return a key as a Secret, without the white space around it; None for what is no text."""
     if isinstance(key, Secret):
-        found = key
-    elif isinstance(key, str):
-        found = Secret(key.strip().encode("utf-8", "surrogatepass"))
-    else:
-        kind = type(key).__name__
-        del key
-        raise ConfigurationError(f"the API key of {name} is a str or a Secret, not {kind}")
-    del key
-    content = found.reveal_bytes()
-    fits = 0 < len(content) <= _LONGEST_KEY and all(0x21 <= byte <= 0x7E for byte in content)
-    del content
-    if not fits:
-        raise ConfigurationError(
-            f"the API key of {name} is empty, too long, or not one line of printable ASCII "
-            "without blanks"
-        )
-    return found
+        return key
+    if not isinstance(key, str):
+        return None
+    # What cannot be encoded is refused where it can no longer be seen.
+    return Secret(key.strip().encode("utf-8", "surrogatepass"))
+
+
+def _key_problem(name: str, key: Secret | None) -> str | None:
+    if key is None:
+        return f"the API key of {name} is neither a str nor a Secret"
+    content = key.reveal_bytes()
+    if 0 < len(content) <= _LONGEST_KEY and all(0x21 <= byte <= 0x7E for byte in content):
+        return None
+    return (
+        f"the API key of {name} is empty, too long, or not one line of printable ASCII without "
+        "blanks"
+    )

@@ -6,7 +6,6 @@ attaches no tokens. Connections are kept and used again; a reply that is cut off
 
 from __future__ import annotations
 
-import copy
 import os
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Self, cast, final
@@ -20,7 +19,7 @@ from ..errors import InvalidArgumentError, OstiaryError, adopt
 from ..http._replies import MAX_BODY, retry_after
 from ..http._sync import Pool
 from ..secret import Secret
-from .client import is_this_machine, safe_endpoint, socket_url
+from .endpoints import is_this_machine, socket_url, unsafe
 from .errors import (
     FAMILY,
     ConfigurationError,
@@ -97,7 +96,6 @@ class GatewayHttpClient:
         self._socket_path = None
         self._host = host
         self._port = port
-        self._unsafe: ConfigurationError | None = None
         if socket_path:
             self._endpoint = socket_url(socket_path)
             self._socket_path = os.fspath(socket_path)
@@ -133,7 +131,6 @@ class GatewayHttpClient:
             made._socket_path = None if isinstance(address, TcpAddress) else address.path
             made._host = address.host if isinstance(address, TcpAddress) else None
             made._port = address.port if isinstance(address, TcpAddress) else None
-            made._unsafe = None
             made._endpoint = str(base).removesuffix("/v1") if tcp else socket_url(endpoint)
             made._configure(timeout, max_retries, retry_backoff, ssl_context, expected_uid)
             return made
@@ -150,10 +147,7 @@ class GatewayHttpClient:
         self._timeout = timeout
         self._max_retries = max_retries
         self._backoff = retry_backoff
-        try:
-            safe_endpoint("this client", self._endpoint)
-        except ConfigurationError as error:
-            self._unsafe = error
+        self._unsafe = unsafe("this client", self._endpoint)
         # Kept for the health probe, which has a connection and a patience of its own.
         self._probe_with: dict[str, Any] = {
             "ssl_context": ssl_context,
@@ -321,7 +315,7 @@ class GatewayHttpClient:
 
     def _check_safe(self) -> None:
         if self._unsafe is not None:
-            raise copy.copy(self._unsafe)
+            raise ConfigurationError(self._unsafe)
 
     def close(self) -> None:
         """Close every connection. Final."""
@@ -334,6 +328,8 @@ class GatewayHttpClient:
         self.close()
 
     def __repr__(self) -> str:
+        if not hasattr(self, "_pool"):  # its constructor refused
+            return "<GatewayHttpClient, not configured>"
         return f"GatewayHttpClient({self._endpoint!r})"
 
 

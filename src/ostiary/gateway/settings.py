@@ -15,6 +15,7 @@ import msgspec
 from ..config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES, setting, timeout_seconds
 from ..errors import InvalidArgumentError
 from . import providers
+from .endpoints import unsafe
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -280,7 +281,12 @@ def _gateway(environ: Mapping[str, str]) -> str | None:
         raise ConfigurationError(
             f"{GATEWAY_URL} and {GATEWAY_SOCKET} both say where the gateway is; unset one of them"
         )
-    return url or gateway_socket(environ)
+    if url is None:
+        return gateway_socket(environ)
+    if problem := unsafe(f"environment variable {GATEWAY_URL}", url):
+        del url  # it may hold a password, and a traceback records the locals
+        raise ConfigurationError(problem)
+    return url
 
 
 def _of(environ: Mapping[str, str], *names: str) -> str | None:

@@ -25,8 +25,9 @@ class GatewayCredentials:
     `SpiffeAuthError` or `TraTAcquisitionError` for what cannot be a token.
     """
 
-    __slots__ = ("_spiffe_jwt", "_trat")
+    __slots__ = ("_headers", "_spiffe_jwt", "_trat")
 
+    _headers: dict[str, Secret]
     _spiffe_jwt: Secret
     _trat: Secret
 
@@ -39,6 +40,12 @@ class GatewayCredentials:
         _check(two, "the Transaction Token", TraTAcquisitionError)
         object.__setattr__(self, "_spiffe_jwt", one)
         object.__setattr__(self, "_trat", two)
+        headers: dict[str, Secret] = {}
+        if one:
+            headers["Authorization"] = Secret(b"Bearer " + one.reveal_bytes())
+        if two:
+            headers["Txn-Token"] = two
+        object.__setattr__(self, "_headers", headers)
 
     @property
     def spiffe_jwt(self) -> str:
@@ -52,16 +59,19 @@ class GatewayCredentials:
 
     def auth_headers(self) -> dict[str, str]:
         """Return `Authorization` and `Txn-Token` as plain text; `hidden_headers` hides them."""
-        return {name: value.reveal() for name, value in self.hidden_headers().items()}
+        return {name: value.reveal() for name, value in self._headers.items()}
 
     def hidden_headers(self) -> dict[str, Secret]:
         """Return `Authorization` and `Txn-Token` as what a pool sends and nothing shows."""
-        found: dict[str, Secret] = {}
-        if self._spiffe_jwt:
-            found["Authorization"] = Secret(b"Bearer " + self._spiffe_jwt.reveal_bytes())
-        if self._trat:
-            found["Txn-Token"] = self._trat
-        return found
+        return self._headers.copy()
+
+    def same_svid(self, other: GatewayCredentials) -> bool:
+        """Whether both have the same JWT-SVID."""
+        return self._spiffe_jwt == other._spiffe_jwt
+
+    def same_trat(self, other: GatewayCredentials) -> bool:
+        """Whether both have the same Transaction Token."""
+        return self._trat == other._trat
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise AttributeError(f"credentials are not changed; make others ({name})")
@@ -72,7 +82,7 @@ class GatewayCredentials:
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, GatewayCredentials):
             return NotImplemented
-        return self._spiffe_jwt == other._spiffe_jwt and self._trat == other._trat
+        return self.same_svid(other) and self.same_trat(other)
 
     __hash__ = None  # type: ignore[assignment]
 

@@ -124,7 +124,10 @@ def _hold(token: Secret, svid: Svid, now: float) -> _Held:
 
 @runtime_checkable
 class SvidSource(Protocol):
-    """Where JWT-SVIDs come from. A `get_token_async` is used in async calls, where there is one."""
+    """Where JWT-SVIDs come from.
+
+    Async calls use a `get_token_async`, where there is one.
+    """
 
     def get_token(self) -> str:
         """Return an SVID that is not expired; raise `SpiffeAuthError` when there is none."""
@@ -177,6 +180,10 @@ class JWTSource:
     def get_token(self) -> str:
         """Return an SVID that is not expired; raise `SpiffeAuthError` when there is none."""
         return self._current().token.reveal()
+
+    def get_secret(self) -> Secret:
+        """Return what `get_token` does, hidden; the same object as long as it is the same SVID."""
+        return self._current().token
 
     def get_svid(self) -> Svid:
         """Return what the SVID says, without the token; errors are those of `get_token`."""
@@ -297,12 +304,20 @@ class WorkloadJWTSource:
         """Return an SVID that is not expired; raise `SpiffeAuthError` when there is none."""
         return self._current().token.reveal()
 
+    def get_secret(self) -> Secret:
+        """Return what `get_token` does, hidden; the same object as long as it is the same SVID."""
+        return self._current().token
+
     def get_svid(self) -> Svid:
         """Return what the SVID says, without the token; errors are those of `get_token`."""
         return self._current().svid
 
     async def get_token_async(self) -> str:
-        """Return an SVID that is not expired, and do not block the loop meanwhile."""
+        """Return what `get_token` does, and do not block the loop meanwhile."""
+        return (await self.get_secret_async()).reveal()
+
+    async def get_secret_async(self) -> Secret:
+        """Return what `get_secret` does, and do not block the loop meanwhile."""
         held = self._serving()
         if held is None:
             from ..._io.aio import run_slow
@@ -314,7 +329,7 @@ class WorkloadJWTSource:
                 held = await self._flights.run_async(fetched, deadline_after(self._timeout * 2))
             except DeadlineError:
                 held = self._last_resort("did not answer in time")
-        return held.token.reveal()
+        return held.token
 
     def is_expired(self) -> bool:
         """Whether nothing is held, or what is held is due to be renewed."""
