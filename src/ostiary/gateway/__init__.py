@@ -80,7 +80,8 @@ if TYPE_CHECKING:
     )
     from .options import ChatOptions, StreamOptions
     from .runner import AgentRunner
-    from .schema import Tool, json_schema, strict_schema
+    from .schema import json_schema, strict_schema
+    from .tool import Tool
     from .usage import UsageTotals
 
     __version__: str
@@ -203,7 +204,8 @@ _MODULES: Final = {
         "image",
     ],
     "options": ["ChatOptions", "StreamOptions"],
-    "schema": ["Tool", "json_schema", "strict_schema"],
+    "schema": ["json_schema", "strict_schema"],
+    "tool": ["Tool"],
     "usage": ["UsageTotals"],
     "agent": ["AgentResult", "SageSanctumAgent"],
     "context": ["AgentContext"],

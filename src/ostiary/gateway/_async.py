@@ -65,6 +65,7 @@ if TYPE_CHECKING:
     from .llm.model_ref import ModelRef
     from .llm.model_selector import ModelSelector
     from .options import Model, Timeout
+    from .structured import How
 
 __all__ = ["AsyncGatewayClient"]
 
@@ -106,7 +107,7 @@ class AsyncLine:
     ) -> None:
         """Make the pool; nothing is opened."""
         self.dialect = dialect_of(provider, access.is_gateway_mode)
-        self.how = structured_by(provider)
+        self.how: How = structured_by(provider)
         # An access object that has headers of its own is asked for them each time.
         common = type(access).request_headers_async is GatewayAccess.request_headers_async
         self.pool = AsyncPool(
@@ -188,6 +189,8 @@ class AsyncGatewayClient:
         self._access = behaviour.access
         self._gateway = self._access.is_gateway_mode
         self._permits = Permits(None, behaviour.models)
+        assert behaviour.timeout is not UNSET
+        self._timeout = behaviour.timeout
         self._lines: dict[tuple[str, bool], AsyncLine] = {}
         self._usage = UsageTotals(behaviour.token_budget)
         self._renewals = 0
@@ -453,6 +456,7 @@ class AsyncGatewayClient:
         line = self._line(ref.provider, True)
         keys = bodies.Keys(idempotency_key)
         unique = list(dict.fromkeys(given)) if deduplicate else given
+        size = min(batch_size, line.dialect.most_texts)
 
         async def one(batch: list[str]) -> Embeddings:
             call = line.dialect.embed({"model": ref.model, "input": batch, **body})
@@ -460,7 +464,7 @@ class AsyncGatewayClient:
 
         with telemetry.operation("embeddings", **said_of(ref, body)) as told:
             found = batches.joined(
-                await async_map_bounded(one, batches.cut(unique, batch_size), concurrency)
+                await async_map_bounded(one, batches.cut(unique, size), concurrency)
             )
             told.reply(model=found.model or None, input_tokens=found.usage.prompt_tokens)
         self._usage.add(ref, found.usage)
@@ -545,9 +549,7 @@ class AsyncGatewayClient:
 
     def _until(self, timeout: Timeout) -> float:
         try:
-            return deadline_after(
-                self._behaviour.timeout if timeout is UNSET else timeout_seconds(timeout)
-            )
+            return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
         except OstiaryError as error:
             raise adopt(error, FAMILY) from None
 

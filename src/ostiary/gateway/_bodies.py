@@ -16,7 +16,8 @@ from .._retry import new_idempotency_key
 from ._messages import wire_messages
 from .errors import GatewayArgumentError
 from .options import Model, Timeout
-from .schema import Structured, structured_of, wire_tool
+from .structured import Structured, structured_of
+from .tool import wire_tool
 
 __all__ = ["Asked", "Keys", "chat_asked", "embed_body", "raw_asked"]
 
@@ -297,11 +298,9 @@ def _one_choice(body: dict[str, Any]) -> None:
 
 
 def _format(body: dict[str, Any], wanted: object, strict: bool) -> Structured | None:
-    if isinstance(wanted, Mapping) and wanted.get("type") in {
-        "json_schema",
-        "json_object",
-        "text",
-    }:
-        body["response_format"] = wanted
-        return None
+    if isinstance(wanted, Mapping):
+        kind = cast("Mapping[str, Any]", wanted).get("type")
+        if kind in {"json_schema", "json_object", "text"}:
+            body["response_format"] = wanted
+            return None
     return structured_of(wanted, strict)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from .dialects import Dialect, Reader
     from .llm.model_ref import ModelRef
     from .models import ChatReply
-    from .schema import How
+    from .structured import How
 
 __all__ = [
     "Begun",

@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     from .llm.model_ref import ModelRef
     from .llm.model_selector import ModelSelector
     from .options import Model, Timeout
+    from .structured import How
 
 __all__ = ["GatewayClient"]
 
@@ -108,7 +109,7 @@ class Line:
     ) -> None:
         """Make the pool; nothing is opened."""
         self.dialect = dialect_of(provider, access.is_gateway_mode)
-        self.how = structured_by(provider)
+        self.how: How = structured_by(provider)
         # An access object that has headers of its own is asked for them each time.
         common = type(access).request_headers is GatewayAccess.request_headers
         self.pool = Pool(
@@ -190,6 +191,8 @@ class GatewayClient:
         self._access = behaviour.access
         self._gateway = self._access.is_gateway_mode
         self._permits = Permits(None, behaviour.models)
+        assert behaviour.timeout is not UNSET
+        self._timeout = behaviour.timeout
         self._lines: dict[tuple[str, bool], Line] = {}
         self._usage = UsageTotals(behaviour.token_budget)
         self._renewals = 0
@@ -453,13 +456,14 @@ class GatewayClient:
         line = self._line(ref.provider, True)
         keys = bodies.Keys(idempotency_key)
         unique = list(dict.fromkeys(given)) if deduplicate else given
+        size = min(batch_size, line.dialect.most_texts)
 
         def one(batch: list[str]) -> Embeddings:
             call = line.dialect.embed({"model": ref.model, "input": batch, **body})
             return batches.fits(self._send(line, call, until, keys.next_key()), batch)
 
         with telemetry.operation("embeddings", **said_of(ref, body)) as told:
-            found = batches.joined(map_bounded(one, batches.cut(unique, batch_size), concurrency))
+            found = batches.joined(map_bounded(one, batches.cut(unique, size), concurrency))
             told.reply(model=found.model or None, input_tokens=found.usage.prompt_tokens)
         self._usage.add(ref, found.usage)
         if len(unique) == len(given):
@@ -541,9 +545,7 @@ class GatewayClient:
 
     def _until(self, timeout: Timeout) -> float:
         try:
-            return deadline_after(
-                self._behaviour.timeout if timeout is UNSET else timeout_seconds(timeout)
-            )
+            return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
         except OstiaryError as error:
             raise adopt(error, FAMILY) from None
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
     from .client import GatewayAccess
-    from .schema import ToolLike
+    from .tool import ToolLike
 
 __all__ = [
     "IDLE_TIMEOUT",

@@ -176,9 +176,12 @@ def said_no(error: object) -> GatewayAPIError:
     Its status is the one that the peer's word for it would have had; 500 for words that are
     not known.
     """
-    members = cast("Mapping[str, Any]", error) if isinstance(error, Mapping) else {}
+    words = [error]
+    if isinstance(error, Mapping):
+        members = cast("Mapping[str, object]", error)
+        words = [members.get(name) for name in ("code", "type", "status")]
     status = 500
-    for word in (members.get("code"), members.get("type"), members.get("status"), error):
+    for word in words:
         if isinstance(word, int) and 400 <= word < 600:
             status = word
             break

@@ -129,7 +129,8 @@ class AsyncChatStream:
         self._begun = begun = await self._client.begin_stream(self._asked)
         # Called for each piece, and so only where somebody listens.
         self._told = begun.told if telemetry.enabled() else None
-        self._source = source = begun.source
+        source: AsyncEventStream[Any] = begun.source
+        self._source = source
         return source
 
     def _flush(self) -> None:

@@ -68,8 +68,8 @@ class Dialect(ABC):
     headers: ClassVar[Mapping[str, str]] = {}
     """What each request has beside credentials."""
 
-    terminator: ClassVar[bytes | None] = None
-    """The data of the event that ends a stream, if there is one."""
+    most_texts: ClassVar[int] = 2048
+    """How many texts one request for vectors may have."""
 
     @abstractmethod
     def chat(self, body: Mapping[str, Any], *, stream: bool) -> Call:

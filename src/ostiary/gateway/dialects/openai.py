@@ -12,7 +12,7 @@ import binascii
 import sys
 from array import array
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar, Final, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
@@ -202,8 +202,10 @@ def _text(arguments: str | dict[str, Any] | None) -> str:
 
 def _joined(content: str | list[dict[str, Any]] | None) -> str:
     """Return content that came in parts as one text."""
-    if not content or isinstance(content, str):
-        return content or ""
+    if not content:
+        return ""
+    if isinstance(content, str):
+        return content
     texts = (part.get("text") for part in content if part.get("type") == "text")
     return "".join(text for text in texts if isinstance(text, str))
 
@@ -316,8 +318,10 @@ def _error_event(data: bytes) -> OstiaryError:
         found = _decode_any(data)
     except _UNREADABLE:
         found = None
-    inner = cast("dict[str, Any]", found).get("error") if isinstance(found, dict) else None
-    return said_no(inner or found)
+    if isinstance(found, dict):
+        members = cast("dict[str, Any]", found)
+        return said_no(members.get("error") or members)
+    return said_no(cast("object", found))
 
 
 def _unreadable(problem: Exception) -> OstiaryError:
@@ -403,8 +407,6 @@ def _parsed(data: bytes | str, read: Callable[[Any], T], what: str) -> T:
 
 class OpenAI(Dialect):
     """The dialect, with the routes it is spoken on."""
-
-    terminator: ClassVar[bytes | None] = b"[DONE]"
 
     def __init__(self, chat: Route[Any], chat_stream: Route[Any], embeddings: Route[Any]) -> None:
         self._chat = chat
