@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import datetime
 import os
 import pickle
 import subprocess
 import sys
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -190,6 +192,23 @@ def test_a_call_given_up_ends_at_the_tool(gateway: Any, how: str) -> None:
 
 
 # --- the client itself
+
+
+def test_arguments_may_be_what_json_can_hold(ask: Ask[Any]) -> None:
+    when = datetime.datetime(2026, 1, 2, 3, 4, 5, tzinfo=datetime.UTC)
+    found = ask(lambda c: c.call_tool("tools", "echo", MappingProxyType({"text": when})))
+    assert found.text == "2026-01-02T03:04:05Z"
+
+
+@pytest.mark.parametrize("arguments", [{"text": object()}, {"text": "\ud800"}, [1], "text"])
+def test_arguments_that_are_no_json_leave_the_session_whole(ask: Ask[Any], arguments: Any) -> None:
+    async def work(client: MCPGatewayClient) -> str:
+        slow = asyncio.create_task(client.call_tool("tools", "steps"))
+        with pytest.raises(GatewayArgumentError):
+            await client.call_tool("tools", "echo", arguments)
+        return (await slow).text
+
+    assert ask(work) == "done"
 
 
 def test_no_gateway_is_a_connect_error(gateway: Any) -> None:

@@ -19,6 +19,8 @@ from ostiary.gateway.mcp.held import Held
 
 from .conftest import TOOLS_SERVER
 
+pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
+
 COMMAND = (sys.executable, TOOLS_SERVER)
 
 

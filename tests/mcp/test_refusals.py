@@ -154,6 +154,20 @@ def test_a_name_given_twice_does_not_slip_through(
 
 
 @ERAS
+def test_what_the_library_read_is_checked_as_well(
+    gateway: Any, pool: Pool, era: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Should the two parsers differ one day, it is the called name that counts."""
+    from ostiary.devserver.gateway import mcp
+
+    monkeypatch.setattr(mcp, "_asked", lambda body: mcp._Asked())
+    headers = {**era, **proof(gateway.environment)}
+    reply = post(pool, "tools", request("tools/call", name="refuse", arguments={}), headers)
+    assert b"tool_not_allowed" in bytes(reply.body)
+    assert b"there is no tool" not in bytes(reply.body)
+
+
+@ERAS
 def test_prompts_and_resources_are_not_there(gateway: Any, pool: Pool, era: dict[str, str]) -> None:
     headers = {**era, **proof(gateway.environment)}
     reply = post(pool, "tools", request("prompts/list"), headers)

@@ -19,6 +19,8 @@ from tests.http.peer import Exchange, HttpPeer
 
 from .conftest import asked
 
+pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
+
 Answer = Callable[[Exchange, dict[str, Any]], None]
 
 

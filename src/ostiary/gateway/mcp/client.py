@@ -9,9 +9,11 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, final
 
+import msgspec
 from msgspec import UNSET, UnsetType
 
 from ... import telemetry
+from ..._route import encode_json
 from ...config import Limits, timeout_seconds
 from ...errors import InvalidArgumentError
 from ..client import GatewayAccess, access_from_environment, safe_endpoint
@@ -36,6 +38,8 @@ class Progress(Protocol):
 
 
 _GATEWAY_TIMEOUT: Final = 120.0
+
+_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @final
@@ -124,6 +128,7 @@ class MCPGatewayClient:
     ) -> MCPToolResult:
         """Call a tool and return what it answered.
 
+        `arguments` is anything msgspec can encode as a JSON object; None is no arguments.
         `on_progress` is awaited for each report of a tool that makes them. A tool that says it
         failed is no exception: see `is_error`. The call is not repeated once the server may
         have it.
@@ -137,9 +142,10 @@ class MCPGatewayClient:
                 f"this run may not use the tool {tool!r} of the MCP server {server!r}; nothing "
                 "was sent. Its Transaction Token lists what it may under tctx.allowed_tools"
             )
+        given = _plain(arguments)
         with telemetry.operation("execute_tool", name=tool, about={"tool.type": "extension"}):
             return await self._ready().call_tool(
-                server, tool, arguments, self._seconds(timeout), on_progress
+                server, tool, given, self._seconds(timeout), on_progress
             )
 
     async def invoke_tool(
@@ -202,6 +208,20 @@ class MCPGatewayClient:
 
     def _seconds(self, timeout: float | UnsetType | None) -> float:
         return self._timeout if timeout is UNSET else _seconds(timeout)
+
+
+def _plain(arguments: Mapping[str, Any] | None) -> dict[str, Any] | None:
+    """Return the arguments as JSON has them; what is none must not end the whole session."""
+    if arguments is None:
+        return None
+    problem = "a tool's arguments are a mapping of names to values"
+    if isinstance(arguments, Mapping):
+        try:
+            return _object(encode_json(dict(arguments), "the tool's arguments"))
+        except InvalidArgumentError as error:
+            problem = error.message
+    del arguments  # a traceback records the locals of the frame that raises
+    raise GatewayArgumentError(problem)
 
 
 def _seconds(timeout: float | None) -> float:

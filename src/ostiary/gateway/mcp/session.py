@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast, final
 from urllib.parse import quote
 
+import anyio
 import httpx2
 from mcp import Client
 from mcp.client.streamable_http import streamable_http_client
@@ -49,6 +50,8 @@ T = TypeVar("T")
 _MAX_CONNECTIONS: Final = 100
 _EVENT_BYTES: Final = 8 * 1024 * 1024
 _MOST_PAGES: Final = 100
+# A session that ended while a call was on its way into it.
+_CLOSED: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, anyio.EndOfStream)
 
 
 @final
@@ -116,7 +119,7 @@ class Sessions:
         self,
         server: str,
         tool: str,
-        arguments: Mapping[str, Any] | None,
+        arguments: dict[str, Any] | None,
         timeout: float,
         on_progress: Progress | None,
     ) -> MCPToolResult:
@@ -125,7 +128,7 @@ class Sessions:
         async def ask(client: Client) -> MCPToolResult:
             result = await client.call_tool(
                 tool,
-                None if arguments is None else dict(arguments),
+                arguments,
                 progress_callback=on_progress,
             )
             blocks = [
@@ -168,9 +171,7 @@ class Sessions:
                 await self._drop(server, session)
                 session = await self._session(server)
                 return await ask(session.client)
-        except (OstiaryError, MCPError, ValidationError, RuntimeError, httpx2.HTTPError) as error:
-            failure = error
-        except TimeoutError as error:
+        except Exception as error:  # noqa: BLE001 - whatever the library has, none of it leaves
             failure = error
         if limit.expired():
             raise GatewayDeadlineError(
@@ -241,15 +242,15 @@ def _ours(error: BaseException, session: _Session | None, what: str) -> OstiaryE
         if kept is not None:
             return kept
         return _answered(error, known, what)
-    if isinstance(error, (ValidationError, RuntimeError)):
-        return GatewayProtocolError(
-            f"{what} was answered with something that neither MCP nor the tool's own output "
-            "schema allows",
-            sent=True,
+    if isinstance(error, (httpx2.HTTPError, *_CLOSED)):
+        return GatewayConnectionLostError(
+            f"{what}: the connection ended before the answer ({type(error).__name__})", sent=True
         )
-    return GatewayConnectionLostError(
-        f"{what}: the connection ended before the answer ({type(error).__name__})", sent=True
-    )
+    # RuntimeError is the library's word for a result that breaks the tool's schema.
+    kind = type(error).__name__
+    if isinstance(error, (ValidationError, RuntimeError)):
+        kind = "neither MCP nor the tool's own output schema allows it"
+    return GatewayProtocolError(f"{what} was answered with what cannot be read: {kind}", sent=True)
 
 
 def _answered(error: MCPError, data: Mapping[str, Any], what: str) -> GatewayError:
