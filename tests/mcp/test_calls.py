@@ -287,7 +287,7 @@ def test_it_pickles_without_its_tokens(gateway: Any) -> None:
 
 
 def test_the_guide_keeps_the_name_to_itself() -> None:
-    """The seed forbids it in public APIs: not exported, not loaded, found only by its module."""
+    """The guide keeps it out of public APIs: not exported, not loaded, found only by its module."""
     assert "MCPGatewayClient" not in ostiary.gateway.__all__
     assert "MCPGatewayClient" not in dir(ostiary.gateway)
     assert not hasattr(ostiary.gateway, "MCPGatewayClient")

@@ -1,4 +1,4 @@
-"""The guide's testing kit: its names, its defaults, and that it works (F-26)."""
+"""The guide's testing kit: its names, its defaults, and that it works."""
 
 from __future__ import annotations
 
