@@ -35,7 +35,7 @@ help: ## list the verbs
 demo: $(STAMPS)/built ## 200 agents against vault, governance and gateway, then one table
 	@$(PY) -m examples.demo $(ARGS)
 
-test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
+test: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/node ## the whole test suite
 	@$(PY) -m pytest $(ARGS)
 
 peers: $(STAMPS)/peers ## the environment of peers that cannot live in ours; without, their tests skip
@@ -159,6 +159,16 @@ $(STAMPS)/peers: pyproject.toml $(STAMPS)/venv
 	@$(PY) -m venv $(VENV)/litellm
 	@$(PIP) --python $(VENV)/litellm/bin/python install --group peers
 	@touch $@
+
+# Peers that come from npm, into .venv/node. Without npm, or a way to its registry, the tests that
+# need them are skipped.
+NODE_PEERS := @microsoft/sarif-multitool@5.7 @modelcontextprotocol/server-everything@2026.8.31 \
+	@modelcontextprotocol/conformance@0.1.16 node@22
+
+$(STAMPS)/node: Makefile $(STAMPS)/venv
+	@if ! command -v npm >/dev/null; then echo "npm is not installed: some peers are left out"; \
+	else echo "installing peers with npm"; npm install --silent --no-fund --no-audit --no-save \
+		--prefix $(VENV)/node $(NODE_PEERS) && touch $@ || echo "npm failed: some peers are left out"; fi
 
 $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
 	@echo "installing group $(notdir $@)"
