@@ -18,6 +18,9 @@ from .._wire.rpc cimport Method, Place, locate
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
 
+from collections.abc import Coroutine
+from types import CoroutineType
+
 from .._wire.framer import too_long
 from .._wire.rpc import UnexpectedShape
 from ..errors import (
@@ -548,12 +551,11 @@ cdef class _Begun:
 
 async def within(awaitable, double deadline):
     cdef _Begun begun
-    step = getattr(awaitable, "send", None)
-    if step is not None:
+    if type(awaitable) is CoroutineType or isinstance(awaitable, Coroutine):
         # Most coroutines have their answer at hand. Only one that waits gets a timer, which
         # costs more than all else that is done for an attempt.
         try:
-            first = step(None)
+            first = awaitable.send(None)
         except StopIteration as done:
             return done.value
         begun = _Begun.__new__(_Begun)
