@@ -202,6 +202,19 @@ def test_a_token_that_is_not_there(gateway: Gateway) -> None:
     assert "next: " in done.err
 
 
+def test_direct_mode_has_no_gateway_and_no_tokens(ostiary: Any) -> None:
+    env = {"SAGE_SANCTUM_ALLOW_DIRECT": "1", "OPENAI_API_KEY": "sk-invented"}
+    for name in ("SPIFFE_JWT_PATH", "TRAT_FILE", "AUTH_SIDECAR_SOCKET", "LLM_GATEWAY_SOCKET"):
+        env[name] = ""
+    shown = ostiary("gateway", "token", env=env)
+    assert shown.code == 0
+    assert shown.text.count("none, as in direct mode") == 2
+    for command in (("health",), ("token", "--raw")):
+        done = ostiary("gateway", *command, "--exit-codes", env=env)
+        assert done.code == 43
+        assert "direct" in done.err
+
+
 @needs_mcp
 def test_tools_are_listed_as_the_token_allows(gateway: Gateway) -> None:
     assert gateway("tools").text.splitlines()[1].split(maxsplit=1) == ["tools", "echo, add, fail"]
@@ -215,7 +228,7 @@ def test_tools_are_listed_as_the_token_allows(gateway: Gateway) -> None:
 @needs_mcp
 def test_a_tool_is_called(gateway: Gateway) -> None:
     assert gateway("call", "tools", "echo", '{"text": "hello"}').text == "hello\n"
-    found = gateway("call", "tools", "add", '{"a": 1, "b": 2}', "--json").document
+    found = gateway("call", "tools", "add", "-", "--json", stdin=b'{"a": 1, "b": 2}').document
     assert found["structured"] == {"sum": 3}
 
 

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import sys
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import counted
-from .session import ExitCodes, Json, Session, Timeout, session, write
+from .session import ExitCodes, Json, Session, Timeout, read_input, session, write
 
 if TYPE_CHECKING:
     from ...gateway import GatewayClient
     from ...gateway.models import ChatReply, Usage
 
 __all__ = ["register"]
-
-_LONGEST_INPUT: Final = 16 * 1024 * 1024
 
 Model = Annotated[
     str | None,
@@ -41,7 +38,7 @@ def register(commands: typer.Typer) -> None:
 def chat(
     prompt: Annotated[
         str | None,
-        typer.Argument(metavar="[PROMPT]", help="What to ask; read from stdin without it."),
+        typer.Argument(metavar="PROMPT", help="What to ask; read from stdin without it."),
     ] = None,
     model: Model = None,
     system: Annotated[
@@ -68,7 +65,7 @@ def chat(
 ) -> None:
     """Ask a model and print its answer as it comes."""
     with session(json, exit_codes) as on, _client(on, timeout) as client:
-        asked = _read("prompt") if prompt is None else prompt
+        asked = read_input("prompt") if prompt is None else prompt
         if not asked.strip():
             raise InvalidArgumentError("the prompt is empty; give one, or pipe it in")
         messages: list[dict[str, Any]] = [{"role": "user", "content": asked}]
@@ -96,7 +93,7 @@ def chat(
 def embed(
     texts: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[TEXT]...", help="What to embed; the lines of stdin without it."),
+        typer.Argument(metavar="TEXT", help="What to embed; the lines of stdin without it."),
     ] = None,
     model: Annotated[
         str | None,
@@ -118,7 +115,7 @@ def embed(
 ) -> None:
     """Embed texts; with --json the vectors themselves, in order, else what they begin with."""
     with session(json, exit_codes) as on, _client(on, timeout) as client:
-        given = texts or [line for line in _read("texts").splitlines() if line.strip()]
+        given = texts or [line for line in read_input("texts").splitlines() if line.strip()]
         if not given:
             raise InvalidArgumentError("there is nothing to embed; give texts, or pipe in lines")
         found = client.embed(given, model=model, dimensions=dimensions)
@@ -213,20 +210,3 @@ def _tokens(usage: Usage | None) -> str:
         f"{counted(usage.prompt_tokens, 'token')} in, "
         f"{counted(usage.completion_tokens, 'token')} out"
     )
-
-
-def _read(what: str) -> str:
-    """Read stdin, which has an end and a limit."""
-    if sys.stdin.isatty():
-        print(f"{what}: end with Ctrl-D", file=sys.stderr)
-    raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
-    if len(raw) > _LONGEST_INPUT:
-        raise InvalidArgumentError(f"stdin is longer than {_LONGEST_INPUT} bytes; send less")
-    text = None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    if text is None:
-        raise InvalidArgumentError("stdin is not UTF-8 text")
-    return text

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from ...errors import ConnectError, OstiaryError
+from ...errors import ConnectError, InvalidArgumentError, OstiaryError
 from ..screen import Screen, plain
 
 if TYPE_CHECKING:
     from ...gateway import GatewayAccess
 
-__all__ = ["ExitCodes", "Json", "Session", "Timeout", "session", "write"]
+__all__ = ["ExitCodes", "Json", "Session", "Timeout", "read_input", "session", "write"]
 
 Json = Annotated[
     bool,
@@ -45,6 +45,7 @@ _NEXT: Final[dict[str, str]] = {
     "SpiffeAuthError": '`eval "$(ostiary env)"` names the files of a running `ostiary dev`',
     "ConfigurationError": '`eval "$(ostiary env)"` sets what is needed for a running `ostiary dev`',
 }
+_LONGEST_INPUT: Final = 16 * 1024 * 1024
 _UNREACHABLE: Final = (
     'start a gateway with `ostiary dev`, then set its variables with `eval "$(ostiary env)"`'
 )
@@ -80,6 +81,23 @@ def write(text: str, *, end: str = "") -> None:
         text = "".join(c if c in "\n\t" else plain(c) for c in text)
     sys.stdout.write(text + end)
     sys.stdout.flush()
+
+
+def read_input(what: str) -> str:
+    """Read stdin, which has an end and a limit."""
+    if sys.stdin.isatty():
+        print(f"{what}: end with Ctrl-D", file=sys.stderr)
+    raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
+    if len(raw) > _LONGEST_INPUT:
+        raise InvalidArgumentError(f"stdin is longer than {_LONGEST_INPUT} bytes; send less")
+    text = None
+    try:
+        text = raw.decode("utf-8")
+    except UnicodeDecodeError:
+        pass
+    if text is None:
+        raise InvalidArgumentError("stdin is not UTF-8 text")
+    return text
 
 
 def _advice(error: OstiaryError) -> str | None:

@@ -41,8 +41,13 @@ def health(
 ) -> None:
     """Ask the gateway whether it serves; needs no valid token. Exits 3 when it does not."""
     with session(json, exit_codes) as on:
-        from ...gateway import GatewayClient
+        from ...gateway import ConfigurationError, GatewayClient
 
+        if not on.access.is_gateway_mode:
+            raise ConfigurationError(
+                "models are called directly here, and no gateway is named; unset "
+                "SAGE_SANCTUM_ALLOW_DIRECT"
+            )
         endpoint = on.access.get_endpoint("openai")
         began = time.perf_counter()
         with GatewayClient(on.access, timeout=timeout, max_retries=0) as client:
@@ -67,7 +72,11 @@ def health(
 def token(
     which: Annotated[
         Literal["trat", "svid"] | None,
-        typer.Argument(help="Only the Transaction Token, or only the SVID.", show_default=False),
+        typer.Argument(
+            metavar="TOKEN",
+            help="`trat`, the Transaction Token alone, or `svid`.",
+            show_default=False,
+        ),
     ] = None,
     raw: Annotated[
         bool,
@@ -86,7 +95,11 @@ def token(
     """
     with session(json, exit_codes) as on:
         if raw:
+            from ...gateway import ConfigurationError
+
             credentials = on.access.get_credentials()
+            if not credentials.trat:
+                raise ConfigurationError("there are no tokens in direct mode")
             sys.stdout.write(f"{credentials.spiffe_jwt if which == 'svid' else credentials.trat}\n")
             return
         found: dict[str, Any] = {}
@@ -102,10 +115,12 @@ def token(
             _show(on.screen, name, claims)
 
 
-def _svid(text: str) -> dict[str, Any]:
+def _svid(text: str) -> dict[str, Any] | None:
     """Return an SVID's claims; it was read by the access object, so it can be read here."""
     import base64
 
+    if not text:
+        return None
     payload = text.split(".")[1]
     claims = msgspec.json.decode(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     return {name: claims.get(name) for name in _SHOWN if name in claims}
@@ -122,7 +137,7 @@ def _show(screen: Screen, name: str, claims: Mapping[str, Any] | None) -> None:
     title = {"svid": "JWT-SVID, who is asking", "trat": "Transaction Token, what it may do"}[name]
     screen.out.print(Text(title, "bold"))
     if claims is None:
-        screen.out.print("  none: nothing limits this run, as in direct mode")
+        screen.out.print("  none, as in direct mode")
         return
     rows: dict[str, object] = {}
     for key, value in claims.items():

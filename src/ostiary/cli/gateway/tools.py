@@ -10,7 +10,7 @@ import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED
-from .session import ExitCodes, Json, Timeout, session, write
+from .session import ExitCodes, Json, Timeout, read_input, session, write
 
 __all__ = ["register"]
 
@@ -27,7 +27,7 @@ def tools(
     server: Annotated[
         str | None,
         typer.Argument(
-            metavar="[SERVER]",
+            metavar="SERVER",
             help="One MCP server, whose tools are described; without it, what the token lists.",
             show_default=False,
         ),
@@ -71,7 +71,7 @@ def call(
     ],
     tool: Annotated[str, typer.Argument(metavar="TOOL", help="Its tool.", show_default=False)],
     arguments: Annotated[
-        str, typer.Argument(metavar="[JSON]", help="The tool's arguments, a JSON object.")
+        str, typer.Argument(metavar="JSON", help="The tool's arguments, a JSON object; - is stdin.")
     ] = "{}",
     timeout: Timeout = 120.0,
     json: Json = False,
@@ -79,7 +79,7 @@ def call(
 ) -> None:
     """Call a tool and print what it answers. Exits 1 when the tool says that it failed."""
     with session(json, exit_codes) as on:
-        given = _object(arguments)
+        given = _object(read_input("arguments") if arguments == "-" else arguments)
         from ...gateway.mcp import MCPGatewayClient
 
         async def ask() -> Any:
