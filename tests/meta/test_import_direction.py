@@ -67,6 +67,7 @@ WITH_EXTRA: dict[str, set[str]] = {
     "gateway/llm/gateway_chat.py": {"langchain_core", "pydantic"},
     "gateway/llm/gateway_embeddings.py": {"langchain_core", "pydantic"},
     "gateway/llm/structured.py": {"langchain_core", "pydantic", "typing_extensions"},
+    "gateway/llm/tools.py": {"langchain_core", "pydantic"},
     "gateway/mcp/held.py": set(),
     "gateway/mcp/session.py": {"anyio", "httpx2", "mcp", "mcp_types", "pydantic"},
     "gateway/mcp/transport.py": {"httpx2"},

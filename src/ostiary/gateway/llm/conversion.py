@@ -41,7 +41,6 @@ __all__ = [
     "chunk_of",
     "messages_to_dicts",
     "result_of",
-    "tool_choice_of",
     "usage_metadata_of",
 ]
 
@@ -327,39 +326,6 @@ _CONVERTED: Final[Mapping[str, Callable[[Mapping[str, Any]], Wire]]] = {
     "text-plain": _plain_text,
     "non_standard": _non_standard,
 }
-
-
-# --- tools
-
-
-def tool_choice_of(choice: Any, names: Sequence[str]) -> Any:
-    """Return what LangChain calls a tool choice as OpenAI has it, or None for nothing at all.
-
-    `choice` is a tool's name, `"any"`, `"auto"`, `"none"`, `"required"`, True for any, or a
-    dict of OpenAI's or Anthropic's. Raises `GatewayArgumentError` for the name of a tool that
-    is not among `names`.
-    """
-    if choice is None or choice is False:
-        return None
-    if choice is True:
-        return "required"
-    if isinstance(choice, Mapping):
-        given = cast("Mapping[str, Any]", choice)
-        if given.get("type") in {"any", "auto", "none"}:
-            return tool_choice_of(given["type"], names)
-        if given.get("type") == "tool":
-            return tool_choice_of(str(given.get("name", "")), names)
-        return dict(given)
-    if choice in names:
-        return {"type": "function", "function": {"name": choice}}
-    if choice in {"auto", "none", "required"}:
-        return choice
-    if choice == "any":
-        return "required"
-    raise GatewayArgumentError(
-        f"tool_choice {str(choice)[:80]!r} names no tool; there are {', '.join(names) or 'none'}, "
-        "and the words any, auto, none and required"
-    )
 
 
 # --- replies

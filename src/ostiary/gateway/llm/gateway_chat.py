@@ -10,13 +10,11 @@ from __future__ import annotations
 from . import _langchain as _langchain  # says what to install when it is not there
 
 # isort: split
-import dataclasses
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from operator import itemgetter
-from typing import Any, Final, Literal, Self, Unpack, cast
+from typing import Any, Final, Literal, Self, Unpack
 
-import msgspec
 import pydantic
 from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackManagerForLLMRun
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
@@ -30,7 +28,6 @@ from langchain_core.runnables import (
     RunnablePassthrough,
 )
 from langchain_core.tools import BaseTool
-from langchain_core.utils.function_calling import convert_to_openai_tool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
 from ...errors import OstiaryError
@@ -39,11 +36,9 @@ from ..errors import GatewayArgumentError
 from ..http import GatewayHttpClient
 from ..models import ChatChunk
 from ..options import MAX_RETRIES, TIMEOUT
-from ..schema import strict_schema
-from ..tool import Tool, wire_tool
 from .access import access_for, default_model, placed
 from .clients import Clients
-from .conversion import Fragments, chunk_of, result_of, tool_choice_of
+from .conversion import Fragments, chunk_of, result_of
 from .conversion import messages_to_dicts as _messages_to_dicts
 from .faults import lifted
 from .foreign import ForeignHttp, is_foreign
@@ -63,18 +58,13 @@ from .structured import (
     shape_of,
     tool_of,
 )
+from .tools import shown_to_tracers, tool_choice_of, wire_tool_of
 
 __all__ = ["GatewayChatModel", "create_llm_for_gateway"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
 _HOW: Final = ("timeout", "idempotency_key")
-
-_NO_PARAMETERS: Final[Mapping[str, Any]] = {
-    "type": "object",
-    "properties": {},
-    "additionalProperties": False,
-}
 
 _METHODS: Final[Mapping[str, Method]] = {
     "json_schema": "json_schema",
@@ -393,7 +383,7 @@ class GatewayChatModel(BaseChatModel):
         raises `GatewayArgumentError` for one that cannot be closed. `parallel_tool_calls`
         False asks for one call at a time. The rest is as for a call.
         """
-        made = [_tool(tool, strict) for tool in tools]
+        made = [wire_tool_of(tool, strict=strict) for tool in tools]
         bound: dict[str, Any] = {"tools": made, **kwargs}
         names = [str(one.get("function", one).get("name", "")) for one in made]
         if (choice := tool_choice_of(tool_choice, names)) is not None:
@@ -431,7 +421,7 @@ class GatewayChatModel(BaseChatModel):
         shape = shape_of(schema)
         told = {
             "kwargs": {"method": method, "strict": strict},
-            "schema": schema if not _is_ours(schema) else {"title": shape.name, **shape.schema},
+            "schema": shown_to_tracers(schema, shape),
         }
         asked: dict[str, Any] = {"ls_structured_output_format": told, **kwargs}
         ask: Runnable[LanguageModelInput, AIMessage]
@@ -523,51 +513,6 @@ def _stops(stop: Any) -> list[str] | None:
     if stop is None:
         return None
     return [stop] if isinstance(stop, str) else list(stop)
-
-
-def _is_ours(schema: Any) -> bool:
-    return isinstance(schema, type) and (
-        issubclass(schema, msgspec.Struct) or dataclasses.is_dataclass(cast("object", schema))
-    )
-
-
-def _is_pydantic(kind: object) -> bool:
-    return isinstance(kind, type) and issubclass(kind, pydantic.BaseModel)
-
-
-def _tool(tool: Any, strict: bool | None) -> dict[str, Any]:
-    made = _wire_tool(tool)
-    function = made.get("function")
-    if strict is None or not isinstance(function, Mapping):
-        return made
-    held = dict(cast("Mapping[str, Any]", function))
-    if strict:
-        held["parameters"] = strict_schema(held.get("parameters") or _NO_PARAMETERS)
-    return {**made, "function": {**held, "strict": strict}}
-
-
-def _wire_tool(tool: Any) -> dict[str, Any]:
-    if _is_ours(tool) or isinstance(tool, Tool):
-        return dict(cast("Mapping[str, Any]", wire_tool(tool)))
-    kind: object = tool
-    if _is_pydantic(kind):
-        return tool_of(shape_of(kind))
-    try:
-        made = dict(convert_to_openai_tool(tool))
-    except (ValueError, TypeError, RecursionError) as error:
-        problem = type(error).__name__
-    else:
-        if isinstance(tool, BaseTool) and "function" in made:
-            given: object = tool.tool_call_schema
-            if tool.args_schema and _is_pydantic(given):
-                # LangChain resolves references, and cuts a type that contains itself short.
-                made["function"] = {**made["function"], "parameters": shape_of(given).schema}
-        return made
-    raise GatewayArgumentError(
-        f"{getattr(kind, '__name__', type(kind).__name__)} cannot be made a tool ({problem}): "
-        "give a function with annotations and a docstring, a BaseTool, a type, or a tool as "
-        "OpenAI has it"
-    )
 
 
 def create_llm_for_gateway(
