@@ -128,7 +128,7 @@ def test_litellm_has_its_own_spelling(text: str, litellm: str) -> None:
 
 def test_the_guides_names_lead_to_the_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """A provider that is added once is detected, spelt and listed everywhere."""
-    monkeypatch.setattr(providers, "_TABLE", dict(providers._TABLE))
+    monkeypatch.setattr(providers, "_table", dict(providers._table))
     assert ModelRef._PROVIDER_PREFIXES is providers.PREFIXES
     assert dict(ModelRef._PROVIDER_PREFIXES) == {
         "anthropic": ("claude", "anthropic/"),

@@ -16,7 +16,7 @@ from ostiary.gateway.providers import PREFIXES, Provider, detect, known, provide
 @pytest.fixture(autouse=True)
 def own_table(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a test adds ends with it."""
-    monkeypatch.setattr(providers, "_TABLE", dict(providers._TABLE))
+    monkeypatch.setattr(providers, "_table", dict(providers._table))
 
 
 @pytest.mark.parametrize(

@@ -60,6 +60,10 @@ Exit codes are those of the process that ends by the error. `refusal` reads a re
 no. Nothing here sends or decides a retry.
 """
 
+# pyright: reportIncompatibleVariableOverride=false
+# `status` is `int | None` on GatewayError, since a call may fail without a reply, and an int on
+# the shared classes of a status.
+
 from __future__ import annotations
 
 from collections.abc import Mapping
@@ -705,9 +709,9 @@ def refusal(reply: FailedReply) -> GatewayAPIError:
         found = _said(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Said()
-    inner = found.error
-    members = cast("dict[str, Any]", inner) if isinstance(inner, dict) else {}
-    code = _word(members.get("code")) or _word(found.code) or _word(inner)
+    inner: object = found.error
+    members = cast("dict[str, object]", inner) if isinstance(inner, dict) else {}
+    code = _word(members.get("code")) or _word(found.code) or _word(found.error)
     return error_object(
         reply.status,
         code=code or _word(members.get("type")) or _word(found.type),

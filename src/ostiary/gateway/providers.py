@@ -68,7 +68,7 @@ class Provider(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(f"a prefix of provider {self.name} is empty or upper case")
 
 
-_TABLE: dict[str, Provider] = {
+_table: dict[str, Provider] = {
     each.name: each
     for each in (
         Provider(
@@ -114,11 +114,11 @@ DEFAULT: Final = "openai"
 
 def provider(name: str) -> Provider:
     """Return a provider by its name; raise `ConfigurationError` for one that is not known."""
-    found = _TABLE.get(name.strip().lower())
+    found = _table.get(name.strip().lower())
     if found is None:
         raise ConfigurationError(
             f"provider {name[:80]!r} is not known here, so that its endpoint and key are not "
-            f"either; known are {', '.join(sorted(_TABLE))}. Add one by "
+            f"either; known are {', '.join(sorted(_table))}. Add one by "
             "ostiary.gateway.providers.register(Provider(...))"
         )
     return found
@@ -126,12 +126,12 @@ def provider(name: str) -> Provider:
 
 def known(name: str) -> Provider | None:
     """Return a provider by its name, or None: a gateway may have others than this table."""
-    return _TABLE.get(name.strip().lower())
+    return _table.get(name.strip().lower())
 
 
 def providers() -> tuple[Provider, ...]:
     """Return every provider, in the order they were added."""
-    return tuple(_TABLE.values())
+    return tuple(_table.values())
 
 
 def register(new: Provider, *, replace: bool = False) -> Provider:
@@ -140,18 +140,18 @@ def register(new: Provider, *, replace: bool = False) -> Provider:
     Raises `ConfigurationError` when the name is taken, unless `replace`, or when a prefix is
     that of another provider: detection must not depend on the order of the table.
     """
-    global _TABLE
-    if new.name in _TABLE and not replace and _TABLE[new.name] != new:
+    global _table
+    if new.name in _table and not replace and _table[new.name] != new:
         raise ConfigurationError(
             f"provider {new.name} is known already; give replace=True to change it"
         )
-    for other in _TABLE.values():
+    for other in _table.values():
         if other.name != new.name and (shared := set(other.prefixes) & set(new.prefixes)):
             raise ConfigurationError(
                 f"models that begin with {min(shared)!r} are those of provider {other.name}"
             )
     # A new table each time: whoever walks the old one on another thread is not disturbed.
-    _TABLE = {**_TABLE, new.name: new}
+    _table = {**_table, new.name: new}
     return new
 
 
@@ -162,7 +162,7 @@ def detect(model: str) -> str:
     """
     lowered = model.lower()
     best, longest = DEFAULT, 0
-    for each in _TABLE.values():
+    for each in _table.values():
         for prefix in each.prefixes:
             if len(prefix) > longest and lowered.startswith(prefix):
                 best, longest = each.name, len(prefix)
@@ -173,16 +173,16 @@ class _Prefixes(Mapping[str, tuple[str, ...]]):
     """The table's prefixes by provider, as they are now."""
 
     def __getitem__(self, name: str) -> tuple[str, ...]:
-        found = _TABLE[name].prefixes
+        found = _table[name].prefixes
         if not found:
             raise KeyError(name)
         return found
 
     def __iter__(self) -> Iterator[str]:
-        return (each.name for each in _TABLE.values() if each.prefixes)
+        return (each.name for each in _table.values() if each.prefixes)
 
     def __len__(self) -> int:
-        return sum(1 for each in _TABLE.values() if each.prefixes)
+        return sum(1 for each in _table.values() if each.prefixes)
 
     def __repr__(self) -> str:
         return repr(dict(self))

@@ -197,12 +197,14 @@ def _converted(data: object, cls: type[S]) -> S:
 
 def _without_nulls(value: object, depth: int) -> object:
     """Leave out members that are null, as deep as the claims go."""
-    if not isinstance(value, Mapping) or not depth:
-        return value
-    members = cast("Mapping[object, object]", value)
-    return {
-        name: _without_nulls(each, depth - 1) for name, each in members.items() if each is not None
-    }
+    if depth and isinstance(value, Mapping):
+        members = cast("Mapping[object, object]", value)
+        return {
+            name: _without_nulls(each, depth - 1)
+            for name, each in members.items()
+            if each is not None
+        }
+    return value
 
 
 @final
