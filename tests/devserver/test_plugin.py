@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 SUITE = """
-import asyncio, json, os, socket, urllib.error, urllib.parse, urllib.request
+import asyncio, contextlib, http.client, json, os, socket, urllib.error, urllib.parse, urllib.request
 import pytest
 from ostiary.devserver import HttpFault
 from ostiary.vault import AccessDenied, VaultClient
@@ -74,6 +74,20 @@ def test_async_governance_client(ostiary_async_governance_client):
             return [event.type async for event in client.run_stream("x")]
     assert asyncio.run(main()) == ["start", "token", "token", "final", "done"]
 
+def test_gateway(ostiary_gateway):
+    run = ostiary_gateway.issue("run_2")
+    with contextlib.closing(http.client.HTTPConnection("localhost")) as one:
+        one.sock = socket.socket(socket.AF_UNIX)
+        one.sock.connect(str(ostiary_gateway.socket_path))
+        one.request("GET", "/v1/models", headers=run.headers())
+        assert one.getresponse().status == 200
+    assert ostiary_gateway.calls()[0].run_id == "run_2"
+
+def test_gateway_environment(ostiary_gateway_environment):
+    for name, value in ostiary_gateway_environment.environment.items():
+        assert os.environ[name] == value
+    assert "SAGE_SANCTUM_ALLOW_DIRECT" not in os.environ
+
 SEEN = []
 
 def test_shared(ostiary_session_vault):
@@ -87,14 +101,18 @@ def test_shared_again(ostiary_session_vault):
 def test_the_fixtures(tmp_path: Path) -> None:
     (tmp_path / "test_it.py").write_text(SUITE)
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "."],
+        [
+            *(sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider"),
+            # It may be installed for others, and warns when nobody configures it.
+            *("-p", "no:asyncio", "."),
+        ],
         cwd=tmp_path,
         capture_output=True,
         text=True,
         check=False,
         env=_environment(),
     )
-    assert "12 passed" in done.stdout, done.stdout + done.stderr
+    assert "14 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
