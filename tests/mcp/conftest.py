@@ -10,8 +10,6 @@ from typing import Any, TypeVar
 
 import pytest
 
-pytest.importorskip("mcp", reason="the extra mcp is not installed")
-
 from ostiary.devserver import GatewayOptions, running
 from ostiary.gateway import access_from_environment
 from ostiary.gateway.mcp import MCPGatewayClient

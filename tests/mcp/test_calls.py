@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 import ostiary.gateway
 from ostiary.errors import DeadlineError
 from ostiary.gateway import DirectProviderClient, access_from_environment

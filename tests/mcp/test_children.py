@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 from ostiary.devserver.gateway.gate import Caller
 from ostiary.devserver.gateway.mcp import McpServers
 from ostiary.devserver.gateway.mcp_child import Child

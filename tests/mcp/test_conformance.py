@@ -14,6 +14,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 CLIENT = Path(__file__).with_name("conformance_client.py")
 PROGRAMS = Path(sys.prefix) / "node" / "node_modules" / ".bin"
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 from ostiary.devserver import GatewayOptions, running
 from ostiary.gateway.errors import ScopeNotAuthorizedError
 from ostiary.gateway.mcp import MCPGatewayClient

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 from ostiary.devserver import HttpFault
 from ostiary.gateway import access_from_environment
 from ostiary.gateway.errors import (

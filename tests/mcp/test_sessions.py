@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("mcp", reason="the extra mcp is not installed")
+
 from ostiary.gateway.errors import (
     GatewayConnectionLostError,
     GatewayError,

@@ -9,10 +9,6 @@ import pytest
 
 from ostiary import telemetry
 
-SDK = pytest.importorskip(
-    "opentelemetry.sdk", reason="opentelemetry-sdk is not installed: there is nothing to look at"
-)
-
 
 class Recorded:
     """What came out: spans in the order they ended, and the points of each metric."""

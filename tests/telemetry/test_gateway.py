@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+
 from ostiary.devserver import HttpFault, running
 from ostiary.gateway import AsyncGatewayClient, GatewayClient, access_from_environment
 from ostiary.gateway.errors import GatewayError, ModelNotAuthorizedError

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+
 from ostiary import telemetry
 from ostiary.errors import AuthenticationError
 from ostiary.telemetry.otel import OpenTelemetry

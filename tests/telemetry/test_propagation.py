@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+
 from ostiary import telemetry
 from ostiary.errors import ClientStateError
 from ostiary.governance import GovernanceClient

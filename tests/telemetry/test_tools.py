@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+pytest.importorskip("opentelemetry.sdk", reason="opentelemetry-sdk is not installed")
+
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from ostiary.devserver import GatewayOptions, running
