@@ -150,6 +150,23 @@ def test_an_error_may_have_a_code_of_its_own(external: Environ) -> None:
         assert AgentRunner(agent(run), environ=external).run() == expected
 
 
+def test_a_task_group_fails_for_the_reason_of_its_task(external: Environ, written: Written) -> None:
+    async def fail(error: Exception) -> None:
+        raise error
+
+    for inner, code in ((SpiffeAuthError("gone"), 11), (KeyError("x"), 1)):
+
+        async def run(self: Agent, input: RepositoryInput, inner: Any = inner) -> AgentResult:
+            async with asyncio.TaskGroup() as outer:
+                outer.create_task(asyncio.sleep(3600))
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(fail(inner))
+            return AgentResult()
+
+        assert AgentRunner(agent(run), environ=external).run() == code
+    assert written()["exit_code"] == 1
+
+
 def test_any_other_error_is_1(
     external: Environ, written: Written, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
@@ -221,12 +221,8 @@ class AgentRunner:
         with bound(agent=self._class.__name__):
             try:
                 outcome = await self._work()
-            except SageSanctumError as error:
-                return self._finish(self._failed(error))
-            except OstiaryError as error:
-                return self._finish(self._failed(error, FAILED))
             except Exception as error:  # noqa: BLE001 - whatever an agent raises ends in a code
-                return self._finish(self._unexpected(error))
+                outcome = self._unsuccessful(error)
             return self._finish(outcome)
 
     async def _work(self) -> _Outcome:
@@ -322,12 +318,17 @@ class AgentRunner:
         self._log.warning("agent_interrupted", signal=self._state.signal)
         return _Outcome(None, f"stopped by {self._state.signal}", INTERRUPTED)
 
-    def _failed(self, error: OstiaryError, exit_code: int | None = None) -> _Outcome:
-        code = cast("SageSanctumError", error).exit_code if exit_code is None else exit_code
+    def _unsuccessful(self, error: Exception) -> _Outcome:
+        leaves = list(_leaves(error))
+        # A task group that failed for reasons of ours failed for the first of them.
+        if not all(isinstance(one, OstiaryError) for one in leaves):
+            return self._unexpected(error)
+        first = next((one for one in leaves if isinstance(one, SageSanctumError)), leaves[0])
+        code = first.exit_code if isinstance(first, SageSanctumError) else FAILED
         if not 0 < code < 256:
             code = FAILED  # an error is no success, whatever code it was given
-        self._log.error("agent_error", error=str(error), kind=type(error).__name__, exit_code=code)
-        return _Outcome(None, redact(str(error)), code)
+        self._log.error("agent_error", error=str(first), kind=type(first).__name__, exit_code=code)
+        return _Outcome(None, redact(str(first)), code)
 
     def _unexpected(self, error: Exception) -> _Outcome:
         self._log.error("unexpected_error", exc_info=error, exit_code=FAILED)
@@ -462,6 +463,15 @@ async def _contained(agent: SageSanctumAgent[Any], given: AgentInput) -> object:
     if code is None or isinstance(code, int):
         return _Outcome(None, "", (code or 0) & 0xFF)
     return _Outcome(None, redact(str(code)), FAILED)
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception group holds, or the exception itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for one in cast("BaseExceptionGroup[BaseException]", error).exceptions:
+            yield from _leaves(one)
+    else:
+        yield error
 
 
 def _give_back(before: Mapping[signal.Signals, Any]) -> None:
