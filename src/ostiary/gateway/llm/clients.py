@@ -138,6 +138,12 @@ class Clients:
     def __exit__(self, *exc_info: object) -> None:
         self.close()
 
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *exc_info: object) -> None:
+        await self.aclose()
+
 
 def _restored(access: GatewayAccess, options: dict[str, Any]) -> Clients:
     return Clients(access, **options)

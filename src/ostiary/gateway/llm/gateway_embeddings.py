@@ -66,10 +66,7 @@ class GatewayEmbeddings(Embeddings):
         `dimensions` is how long the vectors are to be, for models that can choose.
         `timeout` is in seconds, for a whole call, None for no limit.
         """
-        if provider is not None:
-            ref = ModelRef(provider.strip().lower(), str(model))
-        else:
-            ref = model if isinstance(model, ModelRef) else ModelRef.parse(model)
+        ref = _ref_of(model, provider)
         key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         del api_key  # a traceback records the locals of the frames that raise
         self.model_ref = ref
@@ -209,6 +206,14 @@ class GatewayEmbeddings(Embeddings):
         await self.aclose()
 
 
+def _ref_of(model: str | ModelRef, provider: str | None) -> ModelRef:
+    if provider is None:
+        return model if isinstance(model, ModelRef) else ModelRef.parse(model)
+    name = provider.strip().lower()
+    # A bare name may hold a colon, and so only the same provider in front of one is no part of it.
+    return ModelRef(name, str(model).removeprefix(f"{name}:"))
+
+
 def create_embeddings_for_gateway(
     model: str | ModelRef,
     gateway_client: Any,
@@ -220,7 +225,6 @@ def create_embeddings_for_gateway(
     The rest is as for `GatewayEmbeddings`.
     """
     if gateway_client.is_gateway_mode and "http_client" not in options:
-        ref = model if isinstance(model, ModelRef) else ModelRef.parse(model)
-        endpoint = gateway_client.get_endpoint(provider or ref.provider)
+        endpoint = gateway_client.get_endpoint(_ref_of(model, provider).provider)
         options["http_client"] = GatewayHttpClient.from_endpoint(endpoint)
     return GatewayEmbeddings(model, gateway_client, provider=provider, **options)
