@@ -122,11 +122,7 @@ def piece(text: str) -> bytes:
 
 async def test_a_stream_goes_through_it_in_both_colours() -> None:
     spaceless = piece("lo").replace(b"data: ", b"data:")
-    lines = [b": hello
-", b"
-", b"event: x
-", piece("Hel"), spaceless, b"data: [DONE]
-"]
+    lines = [b": hello\n", b"\n", b"event: x\n", piece("Hel"), spaceless, b"data: [DONE]\n"]
     transport = Transport(lines=lines)
     model = chat(transport)
     assert [chunk.text for chunk in model._stream([])] == ["Hel", "lo"]
