@@ -29,7 +29,15 @@ def modules_after(statement: str) -> set[str]:
 
 @pytest.mark.parametrize(
     "statement",
-    ["import ostiary", "import ostiary.http", "import ostiary.vault", "import ostiary.governance"],
+    [
+        "import ostiary",
+        "import ostiary.http",
+        "import ostiary.vault",
+        "import ostiary.governance",
+        "import ostiary.gateway",
+        "from ostiary.gateway import GatewayClient, access_from_environment",
+        "from ostiary.gateway.http import GatewayHttpClient",
+    ],
 )
 def test_nothing_heavy_is_imported(statement: str) -> None:
     added = modules_after(statement)
@@ -42,7 +50,7 @@ def test_the_package_alone_brings_two_rooms() -> None:
     assert ours == {"ostiary", "ostiary.errors", "ostiary.secret"}
 
 
-@pytest.mark.parametrize("domain", ["vault", "governance"])
+@pytest.mark.parametrize("domain", ["vault", "gateway", "governance"])
 def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
     added = modules_after(f"import ostiary.{domain}")
     rooms = {name.split(".")[1] for name in added if name.startswith("ostiary.")}
@@ -56,6 +64,7 @@ def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
     [
         "from ostiary.governance import Client\nClient('https://localhost:1')",
         "from ostiary.http import Pool\nPool('https://localhost:1')",
+        "from ostiary.gateway.http import GatewayHttpClient\nGatewayHttpClient('/tmp/s')",
         "from ostiary.http import Pool\nPool('unix:///tmp/s')",
     ],
 )
@@ -70,6 +79,20 @@ def test_every_module_imports_on_its_own() -> None:
     for name in [
         "config",
         "errors",
+        "gateway",
+        "gateway.auth.credentials",
+        "gateway.auth.jwt",
+        "gateway.auth.spiffe",
+        "gateway.auth.token_file",
+        "gateway.auth.trat",
+        "gateway.client",
+        "gateway.endpoints",
+        "gateway.errors",
+        "gateway.http",
+        "gateway.llm.model_ref",
+        "gateway.llm.model_selector",
+        "gateway.providers",
+        "gateway.settings",
         "governance",
         "governance.contract_guard",
         "governance.errors",

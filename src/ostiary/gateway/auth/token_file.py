@@ -26,10 +26,11 @@ _Signature = tuple[int, int, int, int, int]
 class TokenFile:
     """One file and what it looked like when it was read last."""
 
-    __slots__ = ("_seen", "_warned", "path")
+    __slots__ = ("_name", "_seen", "_warned", "path")
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
+        self._name = str(self.path)  # looked at before every request
         self._seen: _Signature | None = None
         self._warned = False
 
@@ -38,7 +39,7 @@ class TokenFile:
         if self._seen is None:
             return True
         try:
-            return _signature(os.stat(self.path)) != self._seen
+            return _signature(os.stat(self._name)) != self._seen
         except OSError:
             return True
 
@@ -52,7 +53,7 @@ class TokenFile:
         problem: str
         try:
             # NONBLOCK: a FIFO without a writer would hold us up for ever.
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+            descriptor = os.open(self._name, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
             with open(descriptor, "rb") as file:
                 found = os.fstat(descriptor)
                 if not stat.S_ISREG(found.st_mode):
