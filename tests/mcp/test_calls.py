@@ -241,6 +241,14 @@ def test_tokens_do_not_cross_a_network_in_clear() -> None:
         MCPGatewayClient(access=access)
 
 
+def test_a_socket_of_somebody_else_gets_nothing(gateway: Any) -> None:
+    async def work(client: MCPGatewayClient) -> None:
+        with pytest.raises(GatewayConnectError, match="runs as"):
+            await client.call_tool("tools", "echo", {"text": "x"})
+
+    asked(gateway.environment, work, expected_uid=os.getuid() + 1, max_retries=0)
+
+
 def test_a_closed_client_says_so(gateway: Any) -> None:
     async def main() -> None:
         client = MCPGatewayClient(access=access_from_environment(gateway.environment))

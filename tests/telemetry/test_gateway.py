@@ -197,3 +197,17 @@ def test_a_retry_is_within_the_call(
     client.do("chat", "x", model="ostiary:echo")
     (span,) = recorded.spans
     assert "error.type" not in span.attributes
+
+
+def test_a_langchain_model_is_told_like_any_other(recorded: Recorded, gateway: Any) -> None:
+    pytest.importorskip("langchain_core", reason="langchain-core is not installed")
+    from ostiary.gateway import ModelRef
+    from ostiary.gateway.llm.gateway_chat import GatewayChatModel
+
+    access = access_from_environment(gateway.environment)
+    model = GatewayChatModel(ModelRef.parse("ostiary:echo"), gateway_client=access)
+    model.invoke(PRIVATE)
+    assert list(model.stream(PRIVATE))
+    assert [span.name for span in recorded.spans] == ["chat echo", "chat echo"]
+    assert PRIVATE not in recorded.everything()
+    model.close()

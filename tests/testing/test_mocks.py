@@ -363,6 +363,22 @@ def test_the_fixtures_come_with_the_plugin(
     assert sample_trat.txn
 
 
+def test_the_fixtures_may_be_imported_as_the_guides_users_do(tmp_path: Path) -> None:
+    (tmp_path / "test_agent.py").write_text(
+        "from ostiary.testing.fixtures import mock_context, mock_gateway, sample_trat\n"
+        "def test_it(mock_context, sample_trat):\n"
+        "    assert mock_context.org_id == 'test-org'\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        check=False,
+    )
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
+
+
 def test_a_project_of_its_own_has_them(tmp_path: Path) -> None:
     """In a bare directory, by the installed entry point alone."""
     (tmp_path / "test_agent.py").write_text(

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
-from .agent_fixtures import mock_context, mock_gateway, sample_trat
+from .fixtures import mock_context, mock_gateway, sample_trat
 
 if TYPE_CHECKING:
     from ..devserver import RunningGateway, RunningVault

@@ -59,14 +59,15 @@ class MCPGatewayClient:
         timeout: float | None = _GATEWAY_TIMEOUT,
         max_retries: int = 3,
         limits: Limits | None = None,
+        expected_uid: int | None = None,
     ) -> None:
         """Describe a client; nothing is opened.
 
         `access` has the tokens; left out, the environment decides as for `GatewayClient`.
         `socket_path` takes the place of the socket it names. `timeout` bounds a call, the
-        opening of its session included; None is no limit. Raises `ConfigurationError` in
-        direct mode, where no gateway stands before the servers, and for plain http to another
-        machine.
+        opening of its session included; None is no limit. `expected_uid` refuses a Unix socket
+        whose server runs as somebody else. Raises `ConfigurationError` in direct mode, where no
+        gateway stands before the servers, and for plain http to another machine.
         """
         found = access_from_environment() if access is None else access
         if not found.is_gateway_mode:
@@ -84,6 +85,7 @@ class MCPGatewayClient:
         self._timeout = _seconds(timeout)
         self._max_retries = max_retries
         self._limits = limits
+        self._expected_uid = expected_uid
         self._sessions: Sessions | None = None
         self._closed = False
 
@@ -91,7 +93,13 @@ class MCPGatewayClient:
         return f"<{type(self).__name__} {self._endpoint}, {'closed' if self._closed else 'open'}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _restore, (self._endpoint, self._access, self._timeout, self._max_retries)
+        settings = {
+            "timeout": self._timeout,
+            "max_retries": self._max_retries,
+            "limits": self._limits,
+            "expected_uid": self._expected_uid,
+        }
+        return _restore, (self._endpoint, self._access, settings)
 
     async def allowed_tools(self) -> dict[str, tuple[str, ...]]:
         """Return the tools this run may call, by server, as its Transaction Token says.
@@ -191,6 +199,7 @@ class MCPGatewayClient:
                     self._endpoint,
                     max_retries=self._max_retries,
                     limits=self._limits,
+                    expected_uid=self._expected_uid,
                 )
                 return self._sessions
             except ModuleNotFoundError as error:
@@ -233,9 +242,7 @@ def _seconds(timeout: float | None) -> float:
     raise GatewayArgumentError(problem)
 
 
-def _restore(
-    endpoint: str, access: GatewayAccess, timeout: float, max_retries: int
-) -> MCPGatewayClient:
-    client = MCPGatewayClient(access=access, timeout=timeout, max_retries=max_retries)
+def _restore(endpoint: str, access: GatewayAccess, settings: dict[str, Any]) -> MCPGatewayClient:
+    client = MCPGatewayClient(access=access, **settings)
     client._endpoint = endpoint  # pyright: ignore[reportPrivateUsage]
     return client

@@ -74,6 +74,7 @@ class Sessions:
         *,
         max_retries: int,
         limits: Limits | None,
+        expected_uid: int | None = None,
         path: Callable[[str], str] | None = None,
     ) -> None:
         """`path` says where a server is found; `/mcp/NAME` unless given."""
@@ -86,6 +87,7 @@ class Sessions:
             max_retries=max_retries,
             max_connections=_MAX_CONNECTIONS,
             limits=limits,
+            expected_uid=expected_uid,
             family=FAMILY,
         )
         self._held: dict[str, Held[_Session]] = {}

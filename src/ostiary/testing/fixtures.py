@@ -1,6 +1,7 @@
 """The guide's fixtures, by its names, for tests of agents without a gateway.
 
-`plugin` makes them known to pytest; a test suite's own fixtures of these names win.
+`plugin` makes them known to pytest, so that nothing has to be imported; a suite that imports
+them, as the guide's users do, may. A test suite's own fixtures of these names win.
 """
 
 from __future__ import annotations
