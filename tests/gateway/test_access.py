@@ -162,7 +162,7 @@ def test_the_socket_may_come_from_the_environment(
 def test_there_is_no_silent_tcp(
     files: dict[str, str], monkeypatch: pytest.MonkeyPatch, environ: dict[str, str]
 ) -> None:
-    """Without a socket the original sends both tokens to port 8080 in plain text (F-14)."""
+    """Without a socket the original sends both tokens to port 8080 in plain text."""
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError, match="LLM_GATEWAY_SOCKET") as caught:
@@ -218,7 +218,7 @@ def test_tcp_is_for_those_who_name_it(files: dict[str, str]) -> None:
 def test_a_token_that_cannot_be_had_is_an_error(
     files: dict[str, str], file: str, content: str, kind: type[SageSanctumError], run: Run
 ) -> None:
-    """`get_trat` of the original turns every failure into None, and all is allowed (F-12)."""
+    """`get_trat` of the original turns every failure into None, and all is allowed."""
     write(Path(files[file]), content)
     access = made(files)
     with pytest.raises(kind):
@@ -336,7 +336,7 @@ def test_direct_mode_has_to_be_meant(monkeypatch: pytest.MonkeyPatch) -> None:
         DirectProviderClient(allow=False)
     before = dict(os.environ)
     DirectProviderClient(allow=True)
-    assert dict(os.environ) == before  # F-15: the switch of one does not become everybody's
+    assert dict(os.environ) == before  # the switch of one does not become everybody's
     monkeypatch.setenv("SAGE_SANCTUM_ALLOW_DIRECT", "1")
     access = DirectProviderClient()
     assert access.is_gateway_mode is False
@@ -375,7 +375,7 @@ def test_providers_have_endpoints(
 ) -> None:
     access = DirectProviderClient(allow=True)
     assert access.get_endpoint(provider) == endpoint
-    # Also one that begins like the provider's own, which the original passes over (F-15).
+    # Also one that begins like the provider's own, which the original passes over.
     for url in ("https://api.elsewhere.example/v2", "http://localhost:4000", "unix:///run/x.sock"):
         monkeypatch.setenv(f"{provider.upper()}_BASE_URL", url)
         assert access.get_endpoint(provider) == url
@@ -411,7 +411,7 @@ def test_a_key_goes_to_its_own_provider(
 
 @pytest.mark.parametrize("call", ["get_endpoint", "get_api_key", "request_headers"])
 def test_an_unknown_provider_gets_nobodys_key(monkeypatch: pytest.MonkeyPatch, call: str) -> None:
-    """The original sends it the one of OpenAI (F-15)."""
+    """The original sends it the one of OpenAI."""
     monkeypatch.setenv("OPENAI_API_KEY", KEY)
     with pytest.raises(ConfigurationError, match="'mistral' is not known"):
         getattr(DirectProviderClient(allow=True), call)("mistral")
@@ -443,7 +443,7 @@ def test_what_only_a_gateway_has() -> None:
     ],
 )
 def test_a_key_is_sent_to_no_unsafe_place(monkeypatch: pytest.MonkeyPatch, url: str) -> None:
-    """F-14: plain text is for this machine alone."""
+    """Plain text is for this machine alone."""
     with pytest.raises(ConfigurationError) as caught:
         DirectProviderClient(allow=True, base_urls={"openai": url})
     assert_hides(caught.value, "hidden-pass")
@@ -513,7 +513,7 @@ def test_an_agents_environment(files: dict[str, str]) -> None:
 
 
 def test_no_token_is_read_to_choose(files: dict[str, str]) -> None:
-    """F-20: starting does not wait for a sidecar, nor fail for want of a token."""
+    """Starting does not wait for a sidecar, nor fail for want of a token."""
     for name in ("SPIFFE_JWT_PATH", "TRAT_FILE"):
         Path(files[name]).unlink()
     access_from_environment(files | {"AUTH_SIDECAR_SOCKET": "/nowhere.sock"})
@@ -682,7 +682,7 @@ def test_every_name_is_there() -> None:
 
 
 def test_the_package_loads_nothing_heavy() -> None:
-    """F-27: the original takes 2.4 s and goes to the network; an agent starts once a run."""
+    """The original takes 2.4 s and goes to the network; an agent starts once a run."""
     heavy = (
         "asyncio ssl h11 nacl cryptography langchain_core pydantic structlog opentelemetry mcp "
         "typer starlette spiffe grpc logging http.client ostiary.http"

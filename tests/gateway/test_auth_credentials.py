@@ -45,7 +45,7 @@ def test_nothing_is_sent_of_what_there_is_not() -> None:
 
 @pytest.mark.parametrize("token", [SVID, "short", "12345678", "x"])
 def test_nothing_shows_them(token: str) -> None:
-    """Not the first eight characters either, which is all of a short one (F-16)."""
+    """Not the first eight characters either, which is all of a short one."""
     one = GatewayCredentials(token, token)
     for text in (repr(one), str(one), f"{one}", f"{one!r:>200}", repr([one])):
         assert text.strip(" []") == "GatewayCredentials(spiffe_jwt=<hidden>, trat=<hidden>)"
@@ -106,7 +106,7 @@ BAD = [
 
 @pytest.mark.parametrize("bad", BAD, ids=range(len(BAD)))
 def test_what_is_no_token_is_refused(bad: str) -> None:
-    """A line break would begin a header of its own (F-13)."""
+    """A line break would begin a header of its own."""
     for kind, given_ in ((SpiffeAuthError, (bad, TRAT)), (TraTAcquisitionError, (SVID, bad))):
         with pytest.raises(kind) as caught:
             GatewayCredentials(*given_)

@@ -74,7 +74,7 @@ def test_a_file_is_a_source(path: Path) -> None:
 
 
 def test_an_unchanged_file_is_read_once(path: Path, reads: list[Path], clock: Clock) -> None:
-    """Also when the end is near (F-24)."""
+    """Also when the end is near."""
     source = JWTSource(write(path, svid(1800)))
     for _ in range(5):
         source.get_token()
@@ -247,7 +247,7 @@ REFUSED = {
 
 @pytest.mark.parametrize("content", list(REFUSED.values()), ids=list(REFUSED))
 def test_what_no_gateway_could_accept(path: Path, content: str | bytes) -> None:
-    """Nothing of it leaves, and nothing but our error does (F-23)."""
+    """Nothing of it leaves, and nothing but our error does."""
     with pytest.raises(SpiffeAuthError) as caught:
         JWTSource(write(path, content)).get_token()
     assert caught.value.exit_code == 11
@@ -323,7 +323,7 @@ def test_a_file_that_others_may_open_is_told_of_once(
 
 @pytest.mark.usefixtures("no_leaked_descriptors")
 def test_many_threads_see_every_rotation(path: Path) -> None:
-    """Rotated mid-run with no failed call (U9), and nothing but a token is ever seen."""
+    """Rotated mid-run with no failed call, and nothing but a token is ever seen."""
     rounds = [svid(jti=str(number)) for number in range(20)]
     write(path, rounds[0])
     source = JWTSource(path)

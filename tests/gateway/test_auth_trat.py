@@ -148,7 +148,7 @@ NULLS = [
 
 @pytest.mark.parametrize("nulls", NULLS, ids=range(len(NULLS)))
 def test_null_is_as_if_left_out(nulls: dict[str, Any]) -> None:
-    """And never grants anything (F-23)."""
+    """And never grants anything."""
     token = TransactionToken.from_jwt(jwt(TRAT_HEADER, {"txn": "t"} | nulls))
     assert token.tctx == TransactionContext()
     assert token.rctx == RequesterContext()
@@ -216,7 +216,7 @@ def test_any_claims_are_read_or_refused(value: object) -> None:
 
 
 def test_a_token_shows_its_claims_and_not_itself() -> None:
-    """F-16: the original's repr prints the raw token."""
+    """The original's repr prints the raw token."""
     raw = trat()
     token = TransactionToken.from_jwt(raw)
     signature = raw.rpartition(".")[2]
@@ -290,7 +290,7 @@ BAD = {
 def test_a_bad_file_falls_back_to_the_sidecar(
     path: Path, sidecars: Sidecars, get: Get, bad: Any
 ) -> None:
-    """Whatever is wrong with it, and not only when it is expired (F-24)."""
+    """Whatever is wrong with it, and not only when it is expired."""
     if bad is not None:
         write(path, bad)
     raw = trat()
@@ -391,7 +391,7 @@ def test_a_sidecar_whose_token_is_over(sidecars: Sidecars, get: Get, path: Path)
 
 @LEAKS
 def test_a_sidecar_that_hangs_holds_up_nobody_for_long(sidecars: Sidecars, get: Get) -> None:
-    """F-20: one deadline for the whole renewal, not two minutes for each receive."""
+    """One deadline for the whole renewal, not two minutes for each receive."""
     with pytest.raises(TraTAcquisitionError):
         get(TransactionTokenClient(None, sidecars(stall).where, timeout=0.1))
 
@@ -438,7 +438,7 @@ def test_a_path_with_marks_of_urls(tmp_path: Path) -> None:
 
 
 def test_it_is_renewed_before_its_end(sidecars: Sidecars, get: Get, clock: Clock) -> None:
-    """F-24: no token ends while it is under way."""
+    """No token ends while it is under way."""
     one, two = trat(300), trat(600, jti="2")
     sidecar = sidecars(one, two)
     client = TransactionTokenClient(None, sidecar.where)
@@ -643,7 +643,7 @@ def test_a_cancelled_renewal_is_taken_over(sidecars: Sidecars, run: Run) -> None
 
 
 def test_the_loop_goes_on_meanwhile(sidecars: Sidecars, run: Run) -> None:
-    """F-20: nothing about a token blocks an event loop."""
+    """Nothing about a token blocks an event loop."""
     gate = Gate(trat())
     client = TransactionTokenClient(None, sidecars(serve=gate).where)
 

@@ -261,7 +261,7 @@ def test_it_travels_as_its_place(api: WorkloadApi) -> None:
 
 
 def test_an_agent_takes_it_from_its_environment(api: WorkloadApi, tmp_path: Path, run: Run) -> None:
-    """Rotated in the middle of a run, with no call that fails (U9)."""
+    """Rotated in the middle of a run, with no call that fails."""
     one, two = svid(), svid(jti="2")
     api.steps = [one, two]
     environ = {

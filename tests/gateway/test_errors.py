@@ -251,7 +251,7 @@ SECRET = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJz.c2VjcmV0"
     ],
 )
 def test_what_the_gateway_writes_is_in_no_message(body: Any) -> None:
-    """It may quote a prompt or a token (F-16); it stays in `body`, which nothing prints."""
+    """It may quote a prompt or a token; it stays in `body`, which nothing prints."""
     error = refusal(reply(401, body))
     assert SECRET not in str(error)
     assert SECRET not in repr(error)

@@ -105,7 +105,7 @@ def test_somewhere_has_to_be_named() -> None:
 def test_tcp_has_tls_but_on_this_machine(
     host: str, port: int | None, tls: bool | None, endpoint: str
 ) -> None:
-    """F-14: the original sends both tokens in plain text to any host."""
+    """The original sends both tokens in plain text to any host."""
     client = GatewayHttpClient(host=host, port=port, tls=tls)
     assert client.endpoint == endpoint
     assert not client.is_unix_socket
@@ -145,7 +145,7 @@ def test_plain_text_stays_on_this_machine(call: str) -> None:
 def test_an_endpoint_keeps_scheme_port_and_path(
     endpoint: str, where: str, socket: str | None, host: str | None, port: int | None
 ) -> None:
-    """The original drops all three (F-14)."""
+    """The original drops all three."""
     client = GatewayHttpClient.from_endpoint(endpoint, 5, 1, 0.25)
     assert client.endpoint == where
     assert (client.socket_path, client.host, client.port) == (socket, host, port)
@@ -238,7 +238,7 @@ def test_other_bodies_are_our_error(peers: Peers, to: To, wrong: Any) -> None:
 def test_nothing_can_be_injected(
     peers: Peers, to: To, method: str, path: str, headers: dict[str, str]
 ) -> None:
-    """F-13: a line break in a token file or a model's provider begins no header here."""
+    """A line break in a token file or a model's provider begins no header here."""
     peer = peers(GOOD)
     client = to(peer)
     if path.startswith("//"):
@@ -253,7 +253,7 @@ def test_nothing_can_be_injected(
 
 
 def test_one_connection_serves_many_requests(peers: Peers, to: To) -> None:
-    """F-01: the original connects for every request and every retry."""
+    """The original connects for every request and every retry."""
     peer = peers(GOOD)
     client = to(peer)
     for _ in range(5):
@@ -310,7 +310,7 @@ def body(exchange: Exchange, data: bytes, how: str, cuts: list[int]) -> None:
 
 TEXTS = st.one_of(
     st.text(max_size=60),
-    # What the original takes for the end of a chunked body (F-04).
+    # What the original takes for the end of a chunked body.
     st.sampled_from(["0\r\n\r\n", "10\r\n\r\n", "x0\r\n", "data: 0\r\n\r\ndata: 1\n\n"]),
 )
 
@@ -324,7 +324,7 @@ TEXTS = st.one_of(
 def test_a_body_is_the_same_however_it_is_framed_and_cut(
     text: str, how: str, cuts: list[int]
 ) -> None:
-    """F-02, F-03, F-04: chunks, trailers and replies without a length."""
+    """Chunks, trailers and replies without a length."""
     data = text.encode()
 
     def serve(exchange: Exchange) -> None:
@@ -353,7 +353,7 @@ def test_a_body_is_the_same_however_it_is_framed_and_cut(
 )
 @pytest.mark.parametrize("how", ["unary", "stream"])
 def test_half_a_reply_is_an_error(peers: Peers, to: To, sent: bytes, how: str) -> None:
-    """F-04: the original returns what has come as a success."""
+    """The original returns what has come as a success."""
 
     def cut(exchange: Exchange) -> None:
         exchange.raw(sent)
@@ -390,7 +390,7 @@ def test_what_breaks_the_protocol_is_our_error(peers: Peers, to: To, raw: bytes)
 
 
 def test_a_large_body_is_read_in_one_pass(peers: Peers, to: To) -> None:
-    """F-11: the original joins all it has at each read; here the pieces are counted."""
+    """The original joins all it has at each read; here the pieces are counted."""
     data = b"x" * (8 << 20)
     peer = peers(answer(200, data))
     client = to(peer)
@@ -418,7 +418,7 @@ def test_a_stream_is_its_lines(peers: Peers, to: To) -> None:
 
     def serve(exchange: Exchange) -> None:
         exchange.start_events()
-        for at in range(0, len(text), 3):  # an event lies across several chunks (F-02)
+        for at in range(0, len(text), 3):  # an event lies across several chunks
             exchange.chunk(text[at : at + 3])
         exchange.end_chunks()
 
@@ -448,7 +448,7 @@ def test_a_stream_is_its_lines(peers: Peers, to: To) -> None:
 def test_a_stream_that_is_refused(
     peers: Peers, to: To, status: int, kind: type[GatewayError], exit_code: int
 ) -> None:
-    """F-08: by its framing, on a connection that stays open, and not by a timeout."""
+    """By its framing, on a connection that stays open, and not by a timeout."""
     said = b"" if status == 204 else b'{"error": {"code": "no_entry", "message": "SECRET"}}'
     peer = peers(answer(status, said, [("X-Request-Id", "r-1"), ("Retry-After", "900")]))
     with pytest.raises(kind) as caught:
@@ -504,7 +504,7 @@ def test_get_is_tried_again_and_the_last_response_returned(
 
 @pytest.mark.parametrize("step", [answer(502), answer(503), answer(504), lost, stall])
 def test_what_may_have_run_is_not_sent_twice(peers: Peers, to: To, step: Any) -> None:
-    """F-09: one call of the original was billed four times after read timeouts."""
+    """One call of the original was billed four times after read timeouts."""
     peer = peers(step, GOOD)
     client = to(peer, timeout=0.2)
     if callable(step):
@@ -556,7 +556,7 @@ def test_a_rate_limit_is_tried_again_and_then_raised(peers: Peers, to: To) -> No
 def test_retry_after_is_read_in_both_forms_and_bounded(
     peers: Peers, to: To, status: int, asked: str, tries: int
 ) -> None:
-    """F-10: not followed without end, and neither `nan` nor a date makes a call fail."""
+    """Not followed without end, and neither `nan` nor a date makes a call fail."""
     peer = peers(answer(status, b"", [("Retry-After", asked)]))
     client = to(peer, retry_backoff=0.001)
     if status == 429:
@@ -574,7 +574,7 @@ def test_zero_retries_are_honoured(peers: Peers, to: To) -> None:
 
 
 def test_one_deadline_holds_for_all(peers: Peers, to: To) -> None:
-    """F-20: bytes that drip gain no time."""
+    """Bytes that drip gain no time."""
 
     def drip(exchange: Exchange) -> None:
         exchange.link.drip(answer(200, b"x" * 500), 0.02)
@@ -609,7 +609,7 @@ def test_health_is_a_200(peers: Peers, to: To, status: int, healthy: bool) -> No
 
 
 def test_a_probe_does_not_wait(peers: Peers, to: To, tmp_path: Path) -> None:
-    """F-25: the original takes 3.5 to 5 s to say that there is no socket."""
+    """The original takes 3.5 to 5 s to say that there is no socket."""
     with GatewayHttpClient(tmp_path / "no.sock") as client:
         assert client.health_check() is False
     for step in (stall, lost, b"garbage\r\n\r\n"):
@@ -622,7 +622,7 @@ def test_a_probe_does_not_wait(peers: Peers, to: To, tmp_path: Path) -> None:
 
 
 def test_sockets_are_closed(no_leaked_descriptors: None, tmp_path: Path) -> None:
-    """F-30: also when a connection cannot be made."""
+    """Also when a connection cannot be made."""
     with HttpPeer(script(GOOD), "unix") as peer:
         for _ in range(3):
             with GatewayHttpClient(peer.where) as client:
@@ -650,7 +650,7 @@ def test_a_server_of_somebody_else(peers: Peers, to: To) -> None:
 
 
 def test_tls_is_verified(stack: ExitStack) -> None:
-    """F-14: https means TLS, by a certificate that somebody vouches for."""
+    """Https means TLS, by a certificate that somebody vouches for."""
     authority = pytest.importorskip("trustme").CA()
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("localhost").configure_cert(serving)

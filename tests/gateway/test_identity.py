@@ -87,7 +87,7 @@ def test_a_bad_file_is_no_trouble_while_there_is_a_sidecar(gateway: Any, tmp_pat
 
 
 def test_rotation_fails_no_call(gateway: Any) -> None:
-    """U9: while five rotations pass, every call of four threads is answered."""
+    """While five rotations pass, every call of four threads is answered."""
     problems: list[BaseException] = []
     done = [0] * 4
     over = threading.Event()
@@ -117,7 +117,7 @@ def test_rotation_fails_no_call(gateway: Any) -> None:
 
 
 def test_a_revoked_token_is_replaced_and_the_call_made_once_more(gateway: Any) -> None:
-    """U10: the token that is held is good by its own words, and the gateway says no."""
+    """The token that is held is good by its own words, and the gateway says no."""
     with GatewayClient(access(gateway, TRAT_FILE=None)) as client:
         client.chat("before", model=MODEL)
         gateway.revoke()

@@ -67,7 +67,7 @@ def test_what_is_no_reference(text: Any) -> None:
     ],
 )
 def test_a_provider_cannot_inject_a_header(provider: str) -> None:
-    """It travels as the value of X-Provider (F-13)."""
+    """It travels as the value of X-Provider."""
     with pytest.raises(ModelRefParseError):
         ModelRef(provider, "gpt-4o")
     if provider.strip():

@@ -92,7 +92,7 @@ def test_a_token_says_what_is_allowed() -> None:
 
 
 def test_a_token_without_models_allows_none() -> None:
-    """Nothing falls back to a model of somebody's choice (F-12)."""
+    """Nothing falls back to a model of somebody's choice."""
     for tctx in ({}, None, {"allowed_models": None}, {"allowed_models": {}}):
         selector = ModelSelector.from_trat(TransactionToken.from_jwt(tokens.trat(tctx=tctx)))
         for category in ModelCategory:

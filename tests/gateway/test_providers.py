@@ -49,7 +49,7 @@ def test_the_table(name: str, dialect: str, base_url: str, url_env: str, key_env
 
 
 def test_a_provider_that_is_not_known_is_nobodys() -> None:
-    """Not the default's, whose key it would get (F-15)."""
+    """Not the default's, whose key it would get."""
     assert known("mistral") is None
     with pytest.raises(ConfigurationError, match=r"'mistral' is not known.*register") as caught:
         provider("mistral")

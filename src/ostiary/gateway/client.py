@@ -34,7 +34,7 @@ _LONGEST_KEY: Final = 16 * 1024
 
 
 class GatewayAccess(ABC):
-    """Endpoints and proofs, for whoever sends (docs/gateway.md, Access)."""
+    """Endpoints and proofs, for whoever sends (docs/identity.md)."""
 
     @abstractmethod
     def get_credentials(self) -> GatewayCredentials:
@@ -338,7 +338,7 @@ def _direct(base_urls: dict[str, str]) -> DirectProviderClient:
 
 
 def access_from_environment(environ: Mapping[str, str] | None = None) -> GatewayAccess:
-    """Return what the environment asks for (docs/gateway.md, Access).
+    """Return what the environment asks for (docs/identity.md).
 
     Direct mode, if `SAGE_SANCTUM_ALLOW_DIRECT=1` and nothing speaks of a gateway; else gateway
     mode, which needs a JWT-SVID, a Transaction Token and a socket. Raises `ConfigurationError`

@@ -164,7 +164,7 @@ __all__ = [
 
 
 class SageSanctumError(OstiaryError):
-    """Root of everything `ostiary.gateway` raises (docs/gateway.md, Errors).
+    """Root of everything `ostiary.gateway` raises (docs/identity.md, Errors).
 
     `exit_code` is what a process that ends by this error ends with. The class has one, and an
     error may be given its own.
@@ -648,7 +648,7 @@ _BY_STATUS: Final[Mapping[int, type[GatewayAPIError]]] = MappingProxyType(
     }
 )
 
-# The gateway's words that say more than their status (docs/gateway.md, Errors).
+# The gateway's words that say more than their status (docs/identity.md, Errors).
 _BY_CODE: Final[Mapping[tuple[int, str], type[GatewayAPIError]]] = MappingProxyType(
     {
         (401, "svid_missing"): GatewaySpiffeError,
@@ -700,7 +700,7 @@ _said: Final = msgspec.json.Decoder(_Said).decode
 
 
 def refusal(reply: FailedReply) -> GatewayAPIError:
-    """Return the exception for a reply that says no (docs/gateway.md, Errors).
+    """Return the exception for a reply that says no (docs/identity.md, Errors).
 
     Its message has the status, the peer's word for it and what to do. The peer's prose stays
     in `body`, which no message repeats: it may quote a prompt or a token.

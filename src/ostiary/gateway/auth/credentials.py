@@ -18,7 +18,7 @@ _LONGEST: Final = 64 * 1024
 
 @final
 class GatewayCredentials:
-    """A JWT-SVID and a Transaction Token (docs/gateway.md, Identity).
+    """A JWT-SVID and a Transaction Token (docs/identity.md).
 
     Nothing but the two attributes and the two methods shows them: repr, str, format, `vars`,
     `asdict` and pickle do not. An empty one is left out of the headers. Raises

@@ -144,7 +144,7 @@ class SvidSource(Protocol):
 
 @final
 class JWTSource:
-    """The JWT-SVID in a file that somebody else renews (docs/gateway.md, Identity).
+    """The JWT-SVID in a file that somebody else renews (docs/identity.md).
 
     The file is read when it has changed, and what is held serves on while what is there cannot
     be read. Safe to use from many threads. `audience` and `trust_domain`, where given, must be

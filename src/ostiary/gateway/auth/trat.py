@@ -129,7 +129,7 @@ _object: Final = msgspec.json.Decoder(dict[str, Any])
 
 
 class TransactionToken(msgspec.Struct, frozen=True, kw_only=True):
-    """A Transaction Token and what it claims (docs/gateway.md, Identity).
+    """A Transaction Token and what it claims (docs/identity.md).
 
     `raw` is what is sent; it shows in no repr, pickle or JSON. Times are seconds since the
     epoch; without an `exp` the token is past its time. `sub` is whom the transaction is for,
