@@ -11,6 +11,9 @@ import sys
 import pytest
 
 HEAVY = ["asyncio", "h11", "nacl", "rich", "ssl", "typer", "cffi", "http.client", "sqlite3"]
+# What the extras bring: nothing of it comes before somebody asks for what stands on it.
+HEAVY += ["anyio", "cryptography", "httpx2", "langchain_core", "mcp", "opentelemetry", "pydantic"]
+HEAVY += ["spiffe", "starlette", "structlog", "uvicorn"]
 
 
 def modules_after(statement: str) -> set[str]:
@@ -35,6 +38,9 @@ def modules_after(statement: str) -> set[str]:
         "import ostiary.vault",
         "import ostiary.governance",
         "import ostiary.gateway",
+        "import ostiary.telemetry",
+        "from ostiary.gateway.mcp import MCPGatewayClient",
+        "from ostiary.testing.mocks import MockGatewayClient, MockTratClient",
         "from ostiary.gateway import GatewayClient, access_from_environment",
         "from ostiary.gateway.http import GatewayHttpClient",
     ],
@@ -80,6 +86,9 @@ def test_every_module_imports_on_its_own() -> None:
         "config",
         "errors",
         "gateway",
+        "gateway.mcp",
+        "telemetry",
+        "testing.mocks",
         "gateway.auth.credentials",
         "gateway.auth.jwt",
         "gateway.auth.spiffe",
