@@ -5,11 +5,13 @@
 #
 #     PYTHON=python3.12   the interpreter .venv is made with; unset: the first that is >= 3.11
 #     ARGS='-k lease'     handed on to pytest, to the demo or to the benchmarks
+#     JOBS=4              processes that share the tests; 0: none but this one, as a debugger needs
 #     GATE=--release      the gate of a release: a waiver must stand in CHANGELOG.md as well
 
 SHELL := /bin/sh
 PYTHON ?=
 ARGS ?=
+JOBS ?= 4
 GATE ?= --gate
 
 VENV := .venv
@@ -35,7 +37,8 @@ demo: $(STAMPS)/built ## 200 agents against the embedded vault and governance, t
 	@$(PY) examples/demo.py $(ARGS)
 
 test: $(STAMPS)/built $(STAMPS)/test ## the whole test suite
-	@$(PY) -m pytest $(ARGS)
+	@# they wait more than they compute: more processes than cores, each taking what is left
+	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
 setup: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel ## .venv with everything in it
 	@echo "ready: . $(VENV)/bin/activate"
