@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Any
 
-Role = Literal["floor", "peer", "ours"]
+from . import gateway
+from .case import Case, Role
 
 GROUPS = {
     "P1": "HTTP over a Unix socket, sync, one small exchange at a time",
@@ -23,31 +23,17 @@ GROUPS = {
     "P12": "importing the vault and making one client",
     "P13": "sync exchanges beside a thread that computes: % of the rate without it",
     "P14": "memory of an idle client and of an idle connection, in KB of 1,000 bytes",
+    "G1": "a chat through the gateway, sync, one call at a time",
+    "G2": "a chat through the gateway, asyncio, 64 tasks",
+    "G3": "a stream of tokens through the gateway, sync, per token",
+    "G4": "1,000 streams of tokens at once through the gateway, per token",
+    "G5": "an agent's process, to its first answer, over bare Python",
+    "G6": "memory of an agent's process behind its first answer",
 }
 
 
 class UnknownCase(Exception):
     """A name that stands in no table here."""
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One row: who does the work, and how much of it makes one sample."""
-
-    name: str
-    label: str
-    role: Role
-    function: str
-    count: int
-    smoke: int
-    unit: str = "us"
-    server: str = ""
-    """The program that serves it, if any does: it is started anew for each run."""
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
-
-    @property
-    def group(self) -> str:
-        return self.name.partition(".")[0]
 
 
 def _calls(name: str, label: str, role: Role, function: str, count: int, **options: Any) -> Case:
@@ -440,6 +426,7 @@ CASES: tuple[Case, ...] = (
         "async", "asyncio connection: aiohttp 3.14.5", "peer", "aiohttp", 200, "async_connections"
     ),
     *_idle("async", "asyncio connection: AsyncHttpPool", "ours", "leaf", 200, "async_connections"),
+    *gateway.CASES,
 )
 
 BY_NAME = {case.name: case for case in CASES}

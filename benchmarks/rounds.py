@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
-from .catalogue import Case
+from .case import Case
 from .sample import Sample, Work
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -108,27 +108,41 @@ def _environment() -> dict[str, str]:
     """Return the environment of a case: ours, with the source tree to import from."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OSTIARY_"))}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+    # As it is imported, LiteLLM would ask a host on the internet for prices.
+    environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     return environment
+
+
+def interpreter(case: Case) -> str | None:
+    """Return the Python that runs a case; None when its environment was not made."""
+    if not case.environment:
+        return sys.executable
+    found = ROOT / ".venv" / case.environment / "bin" / "python"
+    return str(found) if found.exists() else None
 
 
 def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> Sample | str:
     """Run one case once; a string says why it cannot run here."""
+    python = interpreter(case)
+    if python is None:
+        return "its environment is not there: make peers"
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Work(count, tools=tools, options=case.options)
         if not case.server:
-            return _child(case, work, where)
+            return _child(case, python, work, where)
         if case.server not in tools:
             return f"{case.server} is not for {sys.platform}"
         socket = str(Path(folder) / "sock")
         with _server(tools[case.server], socket, where.server) as port:
-            return _child(case, Work(count, socket, port, tools, case.options), where)
+            work = Work(count, socket, port, tools, case.options)
+            return _child(case, python, work, where)
 
 
-def _child(case: Case, work: Work, where: Cores) -> Sample | str:
+def _child(case: Case, python: str, work: Work, where: Cores) -> Sample | str:
     order = {"function": case.function, "core": where.client, "work": asdict(work)}
     # A session of its own: a case that hangs is ended with whatever it started.
     process = subprocess.Popen(
-        [sys.executable, "-m", "benchmarks.child", json.dumps(order)],
+        [python, "-m", "benchmarks.child", json.dumps(order)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

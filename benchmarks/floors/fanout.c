@@ -1,9 +1,11 @@
 /* The floor under many HTTP requests at once: connections served by one epoll loop.
  *
- *     fanout SOCKET CALLS CONNECTIONS REQUEST
+ *     fanout SOCKET CALLS CONNECTIONS REQUEST [FIRST]
  *
  * Each connection has one request under way and sends the next as soon as its reply is there.
- * Nothing is parsed: the first reply, read by its Content-Length, tells how long each one is.
+ * Nothing is parsed: the first reply, read by its Content-Length or to the last chunk, tells how
+ * long each one is. FIRST is what is asked for it, where a single REQUEST would have no reply.
+ * Every connection makes the same number of calls: CALLS are rounded up to that.
  * Prints client CPU and wall time per call in microseconds, as JSON.
  */
 #define _GNU_SOURCE
@@ -66,27 +68,32 @@ static size_t receive(int fd, char *into, size_t room)
     return (size_t)got;
 }
 
+/* How long the reply is, of which `size` bytes are there; 0 when that cannot be said yet. A
+ * chunked one is taken to end where the bytes so far end with a last chunk: the server sends
+ * nothing after it. */
+static size_t whole(size_t size)
+{
+    const char *end = strstr(reply, "\r\n\r\n");
+    if (end == NULL)
+        return 0;
+    const char *length = strcasestr(reply, "\r\ncontent-length:");
+    if (length != NULL && length < end)
+        return (size_t)(end - reply) + 4 + strtoul(length + 17, NULL, 10);
+    return memcmp(reply + size - 5, "0\r\n\r\n", 5) == 0 ? size : 0;
+}
+
 static void first_reply(int fd)
 {
-    const char *end = NULL, *length = NULL;
     size_t size = 0;
     do {
-        size += receive(fd, reply + size, REPLY_BYTES - size);
-        reply[size] = 0;
-        end = strstr(reply, "\r\n\r\n");
-        if (end == NULL)
-            continue;
-        length = strcasestr(reply, "\r\ncontent-length:");
-        if (length == NULL || length > end) {
-            errno = EPROTO;
-            fail("the reply has no Content-Length");
-        }
-        reply_size = (size_t)(end - reply) + 4 + strtoul(length + 17, NULL, 10);
-        if (reply_size > REPLY_BYTES) {
+        if (size == REPLY_BYTES) {
             errno = EMSGSIZE;
             fail("reply");
         }
-    } while (end == NULL || size < reply_size);
+        size += receive(fd, reply + size, REPLY_BYTES - size);
+        reply[size] = 0;
+        reply_size = whole(size);
+    } while (reply_size == 0 || size < reply_size);
 }
 
 /* Make that many calls; what is under way at the end is read as well. */
@@ -121,8 +128,8 @@ static void exchange(long calls)
 
 int main(int argc, char **argv)
 {
-    if (argc != 5) {
-        fprintf(stderr, "usage: fanout SOCKET CALLS CONNECTIONS REQUEST\n");
+    if (argc < 5 || argc > 6) {
+        fprintf(stderr, "usage: fanout SOCKET CALLS CONNECTIONS REQUEST [FIRST]\n");
         return 2;
     }
     long calls = atol(argv[2]);
@@ -150,10 +157,17 @@ int main(int argc, char **argv)
         if (epoll_ctl(poller, EPOLL_CTL_ADD, line->fd, &event) < 0)
             fail("epoll_ctl");
     }
+    const char *every = request;
+    request = argc == 6 ? argv[5] : every;
+    request_size = strlen(request);
     ask(&lines[0]);
     first_reply(lines[0].fd);
+    request = every;
+    request_size = strlen(request);
 
-    exchange(calls / 10 + 1);
+    /* Requests that wait for one another come from all connections, or from none. */
+    calls = (calls + connections - 1) / connections * connections;
+    exchange((calls / 10 + connections) / connections * connections);
     double wall = seconds(CLOCK_MONOTONIC), cpu = seconds(CLOCK_PROCESS_CPUTIME_ID);
     exchange(calls);
     cpu = seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu;

@@ -10,6 +10,16 @@
  *     /v1/together/N     the same, when N connections have asked for it: all at once
  *     /v1/tokens/N...    a chunked event stream: N tokens, each an event, a chunk and a send,
  *                        as fast as the connection takes them, and then [DONE]
+ *     /v1/chat/completions
+ *                        what a model says, whole or, with "stream": true, token by token;
+ *                        "max_tokens" says how many, and the model's name how:
+ *
+ *     quick              as fast as the connection takes them
+ *     steady             a token when the one before was read, as from a model that thinks;
+ *                        on a Unix socket alone, where the kernel can tell
+ *     steady-N           the same, when N of them have been asked for: all begin at once
+ *     bare-...           the same, for clients that cannot read chunks: the response is not
+ *                        chunked, and ends with its connection
  *
  * Any path may be asked with any method, and with anything after it; other paths get 404. It
  * checks no key and no body: it must never be used for anything but this.
@@ -30,9 +40,14 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/un.h>
+#include <time.h>
 #include <unistd.h>
+
+#include <linux/sockios.h>
 
 enum {
     IN_BYTES = 64 * 1024,
@@ -46,6 +61,8 @@ enum {
     HOT_TRIES = 256,
     MAX_TOKENS = 100 * 1000 * 1000,
     MAX_HELD = 4096,
+    /* Of a model that was not told how many. */
+    SOME_TOKENS = 16,
 };
 
 struct text {
@@ -64,10 +81,13 @@ struct connection {
     long tokens;     /* events of a stream that are still to be sent */
     size_t event_at; /* how much of the one under way has left */
     int word;
-    int held; /* it has asked for a reply that all get together */
+    int steady; /* a token leaves when the one before was read */
+    int bare;   /* tokens leave without a chunk around them */
+    const struct text *tail;
+    int held; /* it has asked for what all get together: a reply, or the begin of a stream */
 };
 
-static int poller, connection_count;
+static int poller, connection_count, steady_sent, steady_waits;
 static struct connection *held[MAX_HELD];
 static long held_count, held_until;
 
@@ -100,6 +120,17 @@ static const char run_body[] =
     "{\"result\":\"ALLOW\",\"output\":\"Thirty-one orders are late; the oldest by nine days.\","
     "\"mode\":\"NORMAL\",\"budget\":0.85,"
     "\"trace_id\":\"3b9d1f64-5f0a-4c0e-8a57-2f6f5d0c9b11\",\"latency_ms\":12.75}";
+static const char chat_body[] =
+    "{\"id\":\"chatcmpl-9xQ2vTn4LrB7dKc1PzWm8sYhEoAf\",\"object\":\"chat.completion\","
+    "\"created\":1931234567,\"model\":\"a-model-of-this-year-2031-05-06\",\"choices\":[{"
+    "\"index\":0,\"message\":{\"role\":\"assistant\",\"content\":\"The socket in net.py, line 12, has no "
+    "timeout: a peer that sends nothing holds the thread for ever. Give it one, and close it in "
+    "a finally block. The other two findings are in tests and can stay.\",\"refusal\":null,"
+    "\"annotations\":[]},\"logprobs\":null,\"finish_reason\":\"stop\"}],"
+    "\"usage\":{\"prompt_tokens\":113,\"completion_tokens\":48,\"total_tokens\":161,"
+    "\"prompt_tokens_details\":{\"cached_tokens\":0,\"audio_tokens\":0},"
+    "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0}},"
+    "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_0a1b2c3d4e\"}";
 static const char missing_body[] = "{\"code\":\"NOT_FOUND\",\"message\":\"no such path here\"}";
 static const char large_body[] = "{\"code\":\"TOO_LARGE\",\"message\":\"64 KiB and no more\"}";
 static const char length_body[] = "{\"code\":\"LENGTH\",\"message\":\"say a Content-Length\"}";
@@ -107,13 +138,18 @@ static const char length_body[] = "{\"code\":\"LENGTH\",\"message\":\"say a Cont
 static const char stream_head[] = "HTTP/1.1 200 OK\r\n" FIELDS
                                   "Content-Type: text/event-stream; charset=utf-8\r\n"
                                   "Cache-Control: no-cache\r\nTransfer-Encoding: chunked\r\n\r\n";
-static const char stream_tail[] = "e\r\ndata: [DONE]\n\n\r\n0\r\n\r\n";
+static const char bare_head[] = "HTTP/1.1 200 OK\r\n" FIELDS
+                                "Content-Type: text/event-stream; charset=utf-8\r\n"
+                                "Cache-Control: no-cache\r\nConnection: close\r\n\r\n";
+static const char done[] = "data: [DONE]\n\n", last_chunk[] = "0\r\n\r\n";
 
 static const char *const words[] = {" a",      " late", " order",     " was",  " found",  " by",
                                     " the",    " door", " keeper",    " who",  " looked", " twice",
                                     " before", " he",   " nodded;",   " then", " it",     " passed."};
 enum { WORDS = sizeof words / sizeof *words };
-static struct text events[WORDS], call_reply, run_reply, missing_reply, large_reply, length_reply;
+/* Those of [1] have no chunk around them. */
+static struct text events[2][WORDS], stream_tail, chat_tails[2];
+static struct text call_reply, run_reply, chat_reply, missing_reply, large_reply, length_reply;
 
 static struct text reply_of(const char *status, const char *more, const char *body)
 {
@@ -127,24 +163,39 @@ static struct text reply_of(const char *status, const char *more, const char *bo
     return (struct text){data, (size_t)size};
 }
 
+/* What a model says at once: some text, or with NULL nothing but why it has stopped. */
 static struct text event_of(const char *word)
 {
-    char *event, *chunk;
-    int size = asprintf(&event,
+    char *data;
+    int size = asprintf(&data,
                         "data: {\"id\":\"chatcmpl-9xQ2vTn4LrB7dKc1PzWm8sYhEoAf\","
                         "\"object\":\"chat.completion.chunk\",\"created\":1931234567,"
                         "\"model\":\"a-model-of-this-year-2031-05-06\","
                         "\"system_fingerprint\":\"fp_0a1b2c3d4e\",\"choices\":[{\"index\":0,"
-                        "\"delta\":{\"role\":\"assistant\",\"content\":\"%s\"},"
-                        "\"logprobs\":null,\"finish_reason\":null}]}\n\n",
-                        word);
+                        "\"delta\":{%s%s%s},\"logprobs\":null,\"finish_reason\":%s}]}\n\n",
+                        word ? "\"role\":\"assistant\",\"content\":\"" : "", word ? word : "",
+                        word ? "\"" : "", word ? "null" : "\"stop\"");
     if (size < 0)
         fail("memory");
-    size = asprintf(&chunk, "%x\r\n%s\r\n", (unsigned)size, event);
+    return (struct text){data, (size_t)size};
+}
+
+static struct text chunk_of(struct text event)
+{
+    char *data;
+    int size = asprintf(&data, "%zx\r\n%s\r\n", event.size, event.data);
     if (size < 0)
         fail("memory");
-    free(event);
-    return (struct text){chunk, (size_t)size};
+    return (struct text){data, (size_t)size};
+}
+
+static struct text joined(struct text one, struct text other)
+{
+    char *data;
+    int size = asprintf(&data, "%s%s", one.data, other.data);
+    if (size < 0)
+        fail("memory");
+    return (struct text){data, (size_t)size};
 }
 
 static void prepare(void)
@@ -154,8 +205,15 @@ static void prepare(void)
     missing_reply = reply_of("404 Not Found", "", missing_body);
     large_reply = reply_of("413 Content Too Large", "Connection: close\r\n", large_body);
     length_reply = reply_of("411 Length Required", "Connection: close\r\n", length_body);
-    for (int i = 0; i < WORDS; i++)
-        events[i] = event_of(words[i]);
+    chat_reply = reply_of("200 OK", "", chat_body);
+    for (int i = 0; i < WORDS; i++) {
+        events[1][i] = event_of(words[i]);
+        events[0][i] = chunk_of(events[1][i]);
+    }
+    struct text stop = event_of(NULL), end = {done, sizeof done - 1};
+    stream_tail = joined(chunk_of(end), (struct text){last_chunk, sizeof last_chunk - 1});
+    chat_tails[0] = joined(chunk_of(stop), stream_tail);
+    chat_tails[1] = joined(stop, end);
 }
 
 /* ---- requests -------------------------------------------------------------------------- */
@@ -191,7 +249,66 @@ static int begins(const char *path, const char *end, const char *with)
     return (size_t)(end - path) >= size && memcmp(path, with, size) == 0;
 }
 
-static void answer(struct connection *c, const char *line, const char *end)
+/* The value of a member of a JSON object, its quotes passed over; NULL when there is none.
+ * The name is looked for as text: nobody here sends it anywhere else. */
+static const char *member(const char *body, const char *end, const char *name)
+{
+    const char *at = memmem(body, (size_t)(end - body), name, strlen(name));
+    if (at == NULL)
+        return NULL;
+    for (at += strlen(name); at < end && strchr(": \"", *at) != NULL; at++)
+        ;
+    return at;
+}
+
+static long number_at(const char *at, const char *end)
+{
+    long found = 0;
+    for (; at != NULL && at < end && isdigit((unsigned char)*at) && found < MAX_TOKENS; at++)
+        found = found * 10 + (*at - '0');
+    return found;
+}
+
+static void hold(struct connection *c, long until)
+{
+    held_until = until;
+    held[held_count++] = c;
+    c->held = 1;
+}
+
+/* A model answers: all at once, or by a stream. */
+static void chat(struct connection *c, const char *body, const char *end)
+{
+    const char *wanted = member(body, end, "\"stream\"");
+    if (wanted == NULL || !begins(wanted, end, "true")) {
+        queue(c, chat_reply.data, chat_reply.size);
+        return;
+    }
+    const char *model = member(body, end, "\"model\"");
+    const char *most = member(body, end, "\"max_tokens\"");
+    if (most == NULL)
+        most = member(body, end, "\"max_completion_tokens\"");
+    c->tokens = most == NULL ? SOME_TOKENS : number_at(most, end);
+    c->bare = model != NULL && begins(model, end, "bare-");
+    c->closing |= c->bare;
+    c->tail = &chat_tails[c->bare];
+    if (c->bare)
+        queue(c, bare_head, sizeof bare_head - 1);
+    else
+        queue(c, stream_head, sizeof stream_head - 1);
+    if (c->tokens == 0) {
+        queue(c, c->tail->data, c->tail->size);
+        return;
+    }
+    model = model == NULL ? end : model + (c->bare ? 5 : 0);
+    c->steady = begins(model, end, "steady");
+    long until = begins(model, end, "steady-") ? number_at(model + 7, end) : 0;
+    if (until > 1 && held_count < MAX_HELD)
+        hold(c, until);
+}
+
+static void answer(struct connection *c, const char *line, const char *end, const char *body,
+                   const char *body_end)
 {
     static const char tokens[] = "/v1/tokens/", together[] = "/v1/together/";
     int no_body = begins(line, end, "HEAD ");
@@ -199,18 +316,20 @@ static void answer(struct connection *c, const char *line, const char *end)
     const char *path = memchr(line, ' ', (size_t)(end - line));
     path = path == NULL ? end : path + 1;
     if (begins(path, end, tokens) && !no_body) {
-        path += sizeof tokens - 1;
-        while (path < end && isdigit((unsigned char)*path) && c->tokens < MAX_TOKENS)
-            c->tokens = c->tokens * 10 + (*path++ - '0');
+        c->tokens = number_at(path + sizeof tokens - 1, end);
+        c->steady = c->bare = 0;
+        c->tail = &stream_tail;
         queue(c, stream_head, sizeof stream_head - 1);
         if (c->tokens == 0)
-            queue(c, stream_tail, sizeof stream_tail - 1);
+            queue(c, c->tail->data, c->tail->size);
+        return;
+    }
+    if (begins(path, end, "/v1/chat/completions") && !no_body) {
+        chat(c, body, body_end);
         return;
     }
     if (begins(path, end, together) && held_count < MAX_HELD) {
-        held_until = strtol(path + sizeof together - 1, NULL, 10);
-        held[held_count++] = c;
-        c->held = 1;
+        hold(c, number_at(path + sizeof together - 1, end));
         return;
     }
     if (begins(path, end, "/v1/call"))
@@ -258,7 +377,7 @@ static size_t take(struct connection *c, const char *data, size_t size)
     }
     if (size < whole)
         return 0;
-    answer(c, data, first - 1);
+    answer(c, data, first - 1, head_end + 4, data + whole);
     return whole;
 }
 
@@ -310,12 +429,27 @@ static enum state flush(struct connection *c)
     return IDLE;
 }
 
+/* Whether something was sent that the other side has not read. */
+static int unread(struct connection *c)
+{
+    int bytes = 0;
+    return ioctl(c->fd, SIOCOUTQ, &bytes) == 0 && bytes != 0;
+}
+
 /* Send what is left of a stream: each event leaves in a send of its own, as a token does from
  * a model that has just made it. */
 static enum state stream(struct connection *c)
 {
     for (int turn = 0; c->tokens && turn < TURN; turn++) {
-        struct text event = events[c->word];
+        struct text event = events[c->bare][c->word];
+        if (c->steady && c->event_at == 0) {
+            /* It is looked at again in the next round: there is always room for it. */
+            if (unread(c)) {
+                steady_waits = 1;
+                return BLOCKED;
+            }
+            steady_sent = 1;
+        }
         ssize_t sent = push(c->fd, event.data + c->event_at, event.size - c->event_at);
         if (sent < 0)
             return refused();
@@ -326,7 +460,7 @@ static enum state stream(struct connection *c)
         c->word = (c->word + 1) % WORDS;
         if (--c->tokens == 0) {
             c->word = 0;
-            queue(c, stream_tail, sizeof stream_tail - 1);
+            queue(c, c->tail->data, c->tail->size);
         }
     }
     /* BLOCKED brings us back as soon as there is room, which may be at once. */
@@ -338,15 +472,15 @@ static enum state advance(struct connection *c)
 {
     for (;;) {
         enum state state = flush(c);
-        if (state == IDLE && c->tokens)
+        if (state == IDLE && c->tokens && !c->held)
             state = stream(c);
-        if (state != IDLE)
+        if (state != IDLE || c->held)
             return state;
         size_t before = c->in_used;
         if (c->out_end == 0)
             take_all(c);
         if (c->out_end == 0 && c->tokens == 0 && c->in_used == before)
-            return c->closing && !c->held ? LOST : IDLE;
+            return c->closing ? LOST : IDLE;
     }
 }
 
@@ -404,7 +538,8 @@ static void release(void)
         held_count = 0;
         for (long i = 0; i < count; i++) {
             all[i]->held = 0;
-            queue(all[i], call_reply.data, call_reply.size);
+            if (all[i]->tokens == 0)
+                queue(all[i], call_reply.data, call_reply.size);
         }
         for (long i = 0; i < count; i++)
             settle(all[i], advance(all[i]));
@@ -486,6 +621,16 @@ static void add(int fd, void *mark)
         fail("epoll_ctl");
 }
 
+/* A thousand streams are a thousand descriptors. */
+static void allow_descriptors(void)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < limit.rlim_max) {
+        limit.rlim_cur = limit.rlim_max;
+        (void)setrlimit(RLIMIT_NOFILE, &limit);
+    }
+}
+
 int main(int argc, char **argv)
 {
     if (argc < 2 || argc > 3 || (argc == 3 && strcmp(argv[2], "spin") != 0)) {
@@ -494,6 +639,7 @@ int main(int argc, char **argv)
     }
     int spin = argc == 3, port = 0;
     signal(SIGPIPE, SIG_IGN);
+    allow_descriptors();
     prepare();
     poller = epoll_create1(0);
     if (poller < 0)
@@ -511,6 +657,7 @@ int main(int argc, char **argv)
         int count = epoll_wait(poller, found, BATCH, spin ? 0 : -1);
         if (count < 0 && errno != EINTR)
             fail("epoll_wait");
+        steady_sent = steady_waits = 0;
         for (int i = 0; i < count; i++) {
             void *mark = found[i].data.ptr;
             char byte;
@@ -524,5 +671,8 @@ int main(int argc, char **argv)
             }
         }
         release();
+        /* On a core that it shares it leaves readers the time to read. */
+        if (!spin && steady_waits && !steady_sent)
+            nanosleep(&(struct timespec){.tv_nsec = 100 * 1000}, NULL);
     }
 }

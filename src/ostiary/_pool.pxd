@@ -14,6 +14,8 @@ cdef class Roster:
         readonly Py_ssize_t max_idle
         readonly double expiry          # seconds
         readonly Py_ssize_t held        # connections that count against `limit` now
+        # Each is None until there is something to put into it: an empty deque weighs as much
+        # as all the rest of a client.
         object _idle                    # deque: the one used last is at the right end
         object _since                   # deque of times, beside it
         object _queue                   # deque of Ticket; some of them withdrawn

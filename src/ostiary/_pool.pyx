@@ -25,20 +25,17 @@ cdef class Roster:
         self.limit = limit
         self.max_idle = max_idle
         self.expiry = expiry
-        self._idle = deque()
-        self._since = deque()
-        self._queue = deque()
 
     @property
     def idle(self):
-        return len(self._idle)
+        return len(self._idle) if self._idle is not None else 0
 
     @property
     def waiting(self):
-        return len(self._queue) - self._withdrawn
+        return len(self._queue) - self._withdrawn if self._queue is not None else 0
 
     def tickets(self):
-        return [one for one in self._queue if (<Ticket>one).queued]
+        return [one for one in self._queue or () if (<Ticket>one).queued]
 
     cpdef object take(self):
         if not self._idle:
@@ -47,6 +44,9 @@ cdef class Roster:
         return self._idle.pop()
 
     cpdef object keep(self, connection, double now):
+        if self._idle is None:
+            self._idle = deque()
+            self._since = deque()
         self._idle.append(connection)
         self._since.append(now)
         if len(self._idle) <= self.max_idle:
@@ -75,6 +75,8 @@ cdef class Roster:
 
     cpdef int enqueue(self, Ticket ticket) except -1:
         ticket.queued = True
+        if self._queue is None:
+            self._queue = deque()
         self._queue.append(ticket)
         return 0
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import importlib
 import re
+import sys
 import tomllib
 from pathlib import Path
 
 import pytest
 
-from benchmarks import gates, report
+from benchmarks import gates, report, rounds
 from benchmarks.__main__ import main
 from benchmarks.catalogue import CASES, GROUPS, UnknownCase, chosen
 from benchmarks.gates import BadGates
@@ -268,11 +270,27 @@ def test_every_case_is_a_function() -> None:
 
 def test_labels_name_the_versions_that_are_pinned(root: Path) -> None:
     pyproject = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))
-    pins = [one for one in pyproject["dependency-groups"]["bench"] if isinstance(one, str)]
-    pinned = dict(pin.split("==") for pin in pins if "==" in pin)
-    named = {
-        (name, version)
-        for case in CASES
-        for name, version in re.findall(r"([\w-]+) (\d+\.\d+\.\d+)", case.label)
-    }
-    assert named == set(pinned.items())
+
+    def pinned(group: str) -> set[tuple[str, str]]:
+        pins = [one for one in pyproject["dependency-groups"][group] if isinstance(one, str)]
+        return {
+            (name, version) for name, _, version in (pin.partition("==") for pin in pins) if version
+        }
+
+    def named(environment: str) -> set[tuple[str, str]]:
+        labels = [case.label for case in CASES if case.environment == environment]
+        return set(re.findall(r"([\w-]+) (\d+\.\d+\.\d+)", "\n".join(labels)))
+
+    assert named("") == pinned("bench")
+    assert named("litellm") <= pinned("peers")
+    assert {case.environment for case in CASES} == {"", "litellm"}
+
+
+def test_an_environment_that_was_not_made_is_the_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (case,) = chosen(["G1.sage-sanctum"])
+    assert rounds.interpreter(dataclasses.replace(case, environment="")) == sys.executable
+    monkeypatch.setattr(rounds, "ROOT", tmp_path)
+    found = rounds.run_case(case, 1, rounds.Cores(None, None), {})
+    assert found == "its environment is not there: make peers"

@@ -99,6 +99,102 @@ def test_a_stream_has_as_many_events_as_were_asked_for(server: tuple[str, int], 
         assert asked(line, REQUEST)[0] == 200
 
 
+def chat(model: str, **more: object) -> str:
+    body = {"model": model, "messages": [{"role": "user", "content": "?"}], **more}
+    # With blanks and without: both are sent.
+    separators = (", ", ": ") if len(model) % 2 else (",", ":")
+    return written("/v1/chat/completions", json.dumps(body, separators=separators).encode())
+
+
+def told(body: bytes) -> list[str]:
+    """Return the tokens of a whole stream."""
+    *events, done, rest = body.split(b"\n\n")
+    assert (done, rest) == (b"data: [DONE]", b"")
+    chunks = [msgspec.json.decode(x.removeprefix(b"data: "), type=Chunk) for x in events]
+    choices = [chunk.choices[0] for chunk in chunks]
+    assert [choice.finish_reason for choice in choices] == [None] * (len(choices) - 1) + ["stop"]
+    assert choices.pop().delta.content is None
+    return [choice.delta.content or "" for choice in choices]
+
+
+def test_a_model_answers_as_a_whole(server: tuple[str, int]) -> None:
+    with connected(server[0]) as line:
+        for more in ({}, {"stream": False, "max_tokens": 3}):
+            status, body = asked(line, chat("quick", **more))
+            assert status == 200
+            answer = json.loads(body)
+            assert answer["choices"][0]["message"]["content"]
+            usage = answer["usage"]
+            assert usage["total_tokens"] == usage["prompt_tokens"] + usage["completion_tokens"]
+
+
+@pytest.mark.parametrize("model", ["quick", "steady", "steady-1"])
+@pytest.mark.parametrize("count", [0, 1, 40])
+@pytest.mark.parametrize("limit", ["max_tokens", "max_completion_tokens"])
+def test_a_model_says_as_many_tokens_as_it_may(
+    server: tuple[str, int], model: str, count: int, limit: str
+) -> None:
+    with connected(server[0]) as line:
+        for _ in range(2):
+            status, body = asked(line, chat(model, **{limit: count}, stream=True))
+            assert status == 200
+            assert len(found := told(body)) == count
+            assert found[:2] == [" a", " late"][:count]
+        assert len(told(asked(line, chat(model, stream=True))[1])) == 16
+        assert asked(line, REQUEST)[0] == 200
+
+
+@pytest.mark.parametrize("model", ["bare-quick", "bare-steady"])
+def test_without_chunks_a_stream_ends_with_its_connection(
+    server: tuple[str, int], model: str
+) -> None:
+    with connected(server[0]) as line:
+        line.sendall(chat(model, max_tokens=40, stream=True).encode())
+        whole = b"".join(iter(lambda: line.recv(65536), b""))
+    head, _, body = whole.partition(b"\r\n\r\n")
+    assert b"transfer-encoding" not in head.lower()
+    assert len(told(body)) == 40
+
+
+def test_a_steady_model_waits_until_it_was_heard(server: tuple[str, int]) -> None:
+    with connected(server[0]) as line, connected(server[0]) as other:
+        line.sendall(chat("steady", max_tokens=3, stream=True).encode())
+        # Who has asked later is served meanwhile; so the server has looked at this one as well.
+        for _ in range(3):
+            assert asked(other, REQUEST)[0] == 200
+        # Nothing of the tokens before the head was read, and one at a time behind it.
+        pieces = [line.recv(65536)]
+        while b"[DONE]" not in pieces[-1]:
+            pieces.append(line.recv(65536))
+    assert [piece.count(b'content"') for piece in pieces[:4]] == [0, 1, 1, 1]
+
+
+def test_streams_begin_when_all_are_there(server: tuple[str, int]) -> None:
+    text = chat("steady-3", max_tokens=5, stream=True).encode()
+    lines = [connected(server[0]) for _ in range(3)]
+    try:
+        for _ in range(2):  # and the next ones wait anew
+            for line in lines[:2]:
+                line.sendall(text)
+            heads = [line.recv(65536) for line in lines[:2]]
+            assert all(head.endswith(b"\r\n\r\n") for head in heads)
+            with connected(server[0]) as other:
+                assert asked(other, REQUEST)[0] == 200
+            lines[0].setblocking(False)
+            with pytest.raises(BlockingIOError):
+                lines[0].recv(1)
+            lines[0].settimeout(30)
+            lines[2].sendall(text)
+            for line in lines:
+                found = b""
+                while not found.endswith(b"0\r\n\r\n"):
+                    found += line.recv(65536)
+                assert found.count(b'content"') == 5
+    finally:
+        for line in lines:
+            line.close()
+
+
 def test_what_is_held_is_answered_together(server: tuple[str, int]) -> None:
     lines = [connected(server[0]) for _ in range(5)]
     text = written("/v1/together/4", BODY).encode()
@@ -200,6 +296,16 @@ def test_a_client_that_reads_late_gets_every_reply(server: tuple[str, int]) -> N
         ("fanout", ["640", "1", REQUEST]),
         ("fanout", ["640", "64", REQUEST]),
         ("fanout", ["3", "64", REQUEST]),
+        ("roundtrip", ["3", chat("steady", max_tokens=40, stream=True)]),
+        (
+            "fanout",
+            [
+                "5",
+                "64",
+                chat("steady-64", max_tokens=40, stream=True),
+                chat("quick", max_tokens=40, stream=True),
+            ],
+        ),
     ],
 )
 def test_the_floors_print_their_times(

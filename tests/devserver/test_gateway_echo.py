@@ -456,10 +456,10 @@ def test_vectors_of_tokens(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("given", "more"),
-    [([], {}), ("", {}), (["a", ""], {}), ([1, "a"], {}), ([[]], {}), (["x"] * 2049, {}),
+    [([], {}), ("", {}), (["a", ""], {}), ([1, "a"], {}), ([[]], {}), (["x"] * 2049, {}), ("x " * 9000, {}),
      ("x", {"dimensions": 0}), ("x", {"dimensions": 5000}), ("x", {"encoding_format": "hex"}),
      (None, {}), ({"a": 1}, {})],
-    ids=range(11),
+    ids=range(12),
 )  # fmt: skip
 def test_vectors_of_nothing(model: Model, given: Any, more: Any) -> None:
     reply = model.web.post(EMBED, {"model": "hash", "input": given} | more, headers=model.headers)

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 
 SUITE = """
-import asyncio, contextlib, http.client, json, os, socket, urllib.error, urllib.parse, urllib.request
+import asyncio, contextlib, http.client, json, os, socket
+import urllib.error, urllib.parse, urllib.request
 import pytest
 from ostiary.devserver import HttpFault
 from ostiary.vault import AccessDenied, VaultClient

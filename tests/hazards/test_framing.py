@@ -23,7 +23,17 @@ from ostiary.errors import (
     ProtocolError,
     SizeLimitError,
 )
-from tests.hazards.scripted import OK, chunked, good, piece, read_head, read_request, response, say
+from tests.hazards.scripted import (
+    OK,
+    chunked,
+    good,
+    piece,
+    read_head,
+    read_request,
+    reply,
+    response,
+    say,
+)
 from tests.peers.driver import COLOURS
 from tests.transport.peer import Connection
 
@@ -131,7 +141,9 @@ HOSTILE: list[tuple[str, str, bytes]] = [
     ("surplus-bytes", "a second response behind chunks", chunked(b"abc") + FIVE),
     ("surplus-bytes", "a body on 204", b"HTTP/1.1 204 No Content\r\n\r\nhello"),
     ("surplus-bytes", "a body on 304", b"HTTP/1.1 304 x\r\nContent-Length: 5\r\n\r\nhello"),
-    # codings
+]
+# What is wrong in a body that is framed well: a connection may go on behind it.
+DAMAGED: list[tuple[str, str, bytes]] = [
     ("content-coding", "a coding nobody knows", response(b"hello", "Content-Encoding: rot13")),
     ("coding-chain", "nine codings", response(b"hello", "Content-Encoding: " + "gzip, " * 9)),
     ("coding-damaged", "no gzip", response(b"hello", "Content-Encoding: gzip")),
@@ -194,6 +206,32 @@ class TestHostileResponses:
                 # Nothing that came is repeated to whoever reads the log.
                 assert "hello" not in str(error), name
                 assert "poison" not in str(error), name
+
+    def test_of_a_damaged_body_nothing_is_left_for_the_next(
+        self, stage: Any, way: tuple[str, str]
+    ) -> None:
+        def serve(link: Connection) -> None:
+            while True:
+                request = read_request(link)
+                if request.target.startswith("/damaged/"):
+                    link.raw(DAMAGED[int(request.target[9:])][2])
+                else:
+                    reply(link, request)
+
+        session = stage.session(stage.peer(serve), way[0], parser=way[1])
+        for number, (rule, name, _) in enumerate(DAMAGED):
+            with pytest.raises(ProtocolError) as caught:
+                session.request("GET", f"/damaged/{number}")
+            assert caught.value.rule == rule, name
+            good(session, number)
+            with (
+                pytest.raises(ProtocolError) as caught,
+                session.stream("GET", f"/damaged/{number}") as stream,
+            ):
+                stream.body()
+            assert caught.value.rule == rule, name
+            assert "hello" not in str(caught.value), name
+            good(session, number)
 
     def test_a_body_on_head(self, stage: Any, way: tuple[str, str]) -> None:
         for data in (FIVE, CHUNKED + piece("x") + END):

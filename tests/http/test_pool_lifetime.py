@@ -493,7 +493,9 @@ ENDS: list[tuple[Any, type[OstiaryError]]] = [
 ]
 
 
-@pytest.mark.parametrize(("step", "kind"), ENDS, ids=["401", "302", "no-json", "shape", "status", "lost", "stall"])
+@pytest.mark.parametrize(
+    ("step", "kind"), ENDS, ids=["401", "302", "no-json", "shape", "status", "lost", "stall"]
+)
 @pytest.mark.parametrize("how", ["request", "call", "stream", "events", "call_events"])
 def test_no_error_holds_a_secret(
     pools: Pools,

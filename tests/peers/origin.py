@@ -58,6 +58,10 @@ def sockets(name: str, directory: str) -> tuple[list[socket.socket], Places]:
 class Plain(http.server.BaseHTTPRequestHandler):
     """What asks for no length and speaks HTTP/1.0, with interim responses where asked."""
 
+    # Whole answers, one write each: between a final head and its body, haproxy sometimes
+    # forgets a body that follows interim responses (about one in a hundred).
+    wbufsize = -1
+
     server_version = "odd"
     numbers: ClassVar[list[int]] = [0]
 

@@ -622,8 +622,7 @@ cdef class AsyncHttpPool:
         else:
             exchange = <_Exchange>self._roster.serve()
         if exchange is not None:
-            # No peek: these bytes would have come within the last microseconds, and the
-            # reader would have met them behind the response.
+            # What came behind the response must not be taken for an answer to this request.
             if connection.is_stale():
                 connection.shut()
                 self._requeue(exchange)

@@ -238,9 +238,15 @@ cdef class HttpPool:
             self._pool.give(connection)
             raise
         stream._pool = self._pool
-        stream._connection = connection
         try:
             outcome = connection.ask(head, target, body, extra, True, deadline)
+        except BaseException:
+            # Not always the end of it: a head that was refused left nothing on it.
+            connection.leave()
+            self._pool.give(connection)
+            raise
+        stream._connection = connection
+        try:
             stream._response = connection._reader.response
             if stream._response.coded:
                 from .._wire.coding import ContentDecoder

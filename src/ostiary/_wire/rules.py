@@ -62,15 +62,26 @@ MALFORMED: Final[Mapping[str, str]] = MappingProxyType(
     }
 )
 
+# Found in a body, which may have been framed well.
+BODIES: Final = frozenset(
+    {
+        "decompressed-size",
+        "content-coding",
+        "coding-chain",
+        "coding-members",
+        "coding-damaged",
+        "coding-truncated",
+    }
+)
+
 RULES: Final[Mapping[str, str]] = MappingProxyType({**STRICTER, **SIZES, **MALFORMED})
 
 
 def refusal(rule: str, *, sent: bool = True) -> ProtocolError:
     """Make the error for a response that breaks `rule`."""
     kind = SizeLimitError if rule in SIZES else ProtocolError
-    error = kind(
-        f"the response is refused (rule {rule}): {RULES[rule]}; the connection is closed",
-        sent=sent,
-    )
+    # A body that was read whole says where the next response begins, whatever is in it.
+    end = "" if rule in BODIES else "; the connection is closed"
+    error = kind(f"the response is refused (rule {rule}): {RULES[rule]}{end}", sent=sent)
     error.rule = rule
     return error

@@ -22,6 +22,7 @@ from .wire import ChatBody, EmbeddingsBody, decode, invalid
 __all__ = ["BuiltIn"]
 
 _INPUTS: Final = 2048
+_INPUT_TOKENS: Final = 8192
 _DIMENSIONS: Final = 4096
 
 _encode = msgspec.json.Encoder().encode
@@ -63,7 +64,10 @@ class BuiltIn:
         counted = 0
         data: list[dict[str, Any]] = []
         for index, text in enumerate(inputs):
-            counted += len(echo.tokens(text)) if isinstance(text, str) else len(text)
+            size = len(echo.tokens(text)) if isinstance(text, str) else len(text)
+            if size > _INPUT_TOKENS:
+                raise invalid("input", f"text {index} has more than {_INPUT_TOKENS} tokens; cut it")
+            counted += size
             vector = vectors.vector(text, dimensions)
             wanted = body.encoding_format == "base64"
             data.append(

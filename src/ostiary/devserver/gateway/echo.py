@@ -356,7 +356,7 @@ def _instance(schema: dict[str, Any], text: str, param: str) -> Any:
         return Filler(schema, text).fill()
     except ValueError:
         pass
-    raise invalid(param, "the schema cannot be read; send a JSON Schema")
+    raise invalid(param, "the schema cannot be read, or asks for too much; send a JSON Schema")
 
 
 def _json(value: Any) -> str:

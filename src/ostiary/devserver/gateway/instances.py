@@ -22,6 +22,8 @@ _QUOTED: Final = re.compile(
 _WORD: Final = re.compile(r"[^\W_]+")
 _DEEPEST: Final = 24
 _MOST: Final = 1000  # items or characters that a schema may ask for at the least
+_LARGEST: Final = 10_000  # values in one instance
+_LONGEST: Final = 20_000  # characters of a text that are looked through
 _FORMATS: Final = {
     "date-time": "2026-01-02T03:04:05Z",
     "date": "2026-01-02",
@@ -39,7 +41,7 @@ _FORMATS: Final = {
 
 def quoted(text: str) -> list[str]:
     """Return what stands in quotes, in order."""
-    return [next(filter(None, match)) for match in _QUOTED.findall(text)]
+    return [next(filter(None, match)) for match in _QUOTED.findall(text[:_LONGEST])]
 
 
 def words(text: str) -> list[str]:
@@ -52,15 +54,17 @@ class Filler:
     """One instance of `schema`, its root; references are looked up there."""
 
     def __init__(self, schema: dict[str, Any], text: str) -> None:
+        text = text[:_LONGEST]
         self._root = schema
         self._text = " ".join(text.split()) or "nothing was said"
         self._words = set(words(text))
         self._numbers: Iterator[float] = iter([float(n) for n in _NUMBER.findall(text)])
         self._strings = iter(quoted(text))
         self._open: list[str] = []
+        self._left = _LARGEST
 
     def fill(self) -> Any:
-        """Return the instance; `ValueError` when the schema is none."""
+        """Return the instance; `ValueError` when the schema is none, or asks for too much."""
         try:
             return self._value(self._root, 0)
         except (TypeError, AttributeError, ValueError, RecursionError, OverflowError):
@@ -68,6 +72,9 @@ class Filler:
         raise ValueError("the schema cannot be read")
 
     def _value(self, schema: Any, depth: int) -> Any:
+        self._left -= 1
+        if self._left < 0:
+            raise ValueError("the instance is too large")
         if not is_object(schema):
             return self._text  # `true` allows everything
         reference = schema.get("$ref")
