@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+import msgspec
 import pytest
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
@@ -23,6 +24,7 @@ from ostiary.gateway.errors import (
 )
 from ostiary.gateway.mcp import MCPGatewayClient
 from ostiary.http import Pool
+from ostiary.testing.mocks import MockGatewayClient
 from tests.http.peer import Exchange, HttpPeer
 
 from .conftest import Ask, asked
@@ -170,6 +172,14 @@ def test_what_the_library_read_is_checked_as_well(
 
 
 @ERAS
+def test_the_gateway_lists_what_is_allowed(gateway: Any, pool: Pool, era: dict[str, str]) -> None:
+    headers = {**era, **proof(gateway.environment)}
+    body = bytes(post(pool, "tools", request("tools/list"), headers).body)
+    assert b'"name":"echo"' in body
+    assert b"refuse" not in body
+
+
+@ERAS
 def test_prompts_and_resources_are_not_there(gateway: Any, pool: Pool, era: dict[str, str]) -> None:
     headers = {**era, **proof(gateway.environment)}
     reply = post(pool, "tools", request("prompts/list"), headers)
@@ -242,6 +252,31 @@ def test_a_refused_token_is_fetched_anew_once(ask: Ask[Any], gateway: Any) -> No
         return (await client.call_tool("tools", "echo", {"text": "again"})).text
 
     assert ask(work) == "again"
+
+
+def test_the_tokens_that_were_refused_are_given_up(sample_trat: Any) -> None:
+    """Once for each request, and the second answer counts whatever it is."""
+
+    def refuse(exchange: Exchange) -> None:
+        while True:
+            exchange.request()
+            exchange.json({"error": {"message": "no", "code": "svid_expired"}}, 401)
+
+    async def main(where: Any) -> MockGatewayClient:
+        context = msgspec.structs.replace(sample_trat.tctx, allowed_tools={"tools": ("echo",)})
+        trat = msgspec.structs.replace(sample_trat, tctx=context)
+        access = MockGatewayClient(True, {"openai": f"unix://{where}"}, trat)
+        async with MCPGatewayClient(access=access) as client:
+            with pytest.raises(GatewayAuthError) as caught:
+                await client.call_tool("tools", "echo", {"text": "x"})
+            assert caught.value.code == "svid_expired"
+            assert caught.value.exit_code == 11
+        return access
+
+    with HttpPeer(refuse) as peer:
+        access = asyncio.run(main(peer.where))
+        assert len(peer.asked) == 2
+    assert access.invalidated == 1
 
 
 def test_tokens_may_be_renewed_under_a_session(gateway: Any) -> None:
