@@ -15,8 +15,9 @@ from .io.inputs import AgentInput, RepositoryInput
 if TYPE_CHECKING:
     from .context import AgentContext
     from .io.outputs import AgentOutput
+    from .runner import AgentRunner
 
-__all__ = ["AgentResult", "SageSanctumAgent"]
+__all__ = ["AgentResult", "AgentRunner", "SageSanctumAgent"]
 
 InputT = TypeVar("InputT", bound=AgentInput)
 
@@ -103,3 +104,12 @@ class SageSanctumAgent(ABC, Generic[InputT]):
         is cancelled, fails or is forced to end is written.
         """
         self._checkpoint = result
+
+
+def __getattr__(name: str) -> Any:
+    # The guide has the runner here; it stands on what stands on this module.
+    if name == "AgentRunner":
+        from .runner import AgentRunner
+
+        return AgentRunner
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
