@@ -1,4 +1,4 @@
-"""The compatibility profile of protocols section 3.6: what the original client can read.
+"""The compatibility profile of docs/protocol.md: what the original client can read.
 
 Each test speaks as that client does, by hand: one socket, no User-Agent, its Host.
 """
@@ -41,7 +41,7 @@ def exchange(path: Path, request: bytes) -> tuple[str, dict[str, str], bytes]:
 
 
 def original(gateway: RunningGateway, document: Any, **headers: str) -> bytes:
-    """A request as the original client frames it (section 3.1)."""
+    """A request as the original client frames it."""
     body = json.dumps(document)
     lines = [f"POST {CHAT} HTTP/1.1", "Host: gateway.local"]
     lines += [f"{name}: {value}" for name, value in gateway.headers().items()]

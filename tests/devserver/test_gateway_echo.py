@@ -456,7 +456,8 @@ def test_vectors_of_tokens(model: Model) -> None:
 
 @pytest.mark.parametrize(
     ("given", "more"),
-    [([], {}), ("", {}), (["a", ""], {}), ([1, "a"], {}), ([[]], {}), (["x"] * 2049, {}), ("x " * 9000, {}),
+    [([], {}), ("", {}), (["a", ""], {}), ([1, "a"], {}), ([[]], {}), (["x"] * 2049, {}),
+     ("x " * 9000, {}),
      ("x", {"dimensions": 0}), ("x", {"dimensions": 5000}), ("x", {"encoding_format": "hex"}),
      (None, {}), ({"a": 1}, {})],
     ids=range(12),

@@ -1,4 +1,4 @@
-"""Who is let through the gateway: each refusal of protocols section 3.6, in its order."""
+"""Who is let through the gateway: each refusal of docs/protocol.md, in its order."""
 
 from __future__ import annotations
 

@@ -126,7 +126,7 @@ def test_a_tool_and_its_result(tour: Tour) -> None:
 
 
 def test_calls_that_providers_make_hard_for_it(tour: Tour) -> None:
-    """Null contents and empty arguments, which would end it with a raw error (F-05)."""
+    """Null contents and empty arguments, which would end it with a raw error."""
     assert tour.do("invoke", prompt="/call grep")["tool_calls"] == [{"name": "grep", "args": {}}]
     assert tour.do("invoke", prompt="/null")["content"] == ""
     two = tour.do("invoke", prompt='/call a {"x": 1}\n/call b {"y": "ü"}')["tool_calls"]
@@ -134,7 +134,7 @@ def test_calls_that_providers_make_hard_for_it(tour: Tour) -> None:
 
 
 def test_stream(tour: Tour) -> None:
-    """Whole, and over at once: its socket is closed behind the last event (F-02, F-08)."""
+    """Whole, and over at once: its socket is closed behind the last event."""
     found = tour.do("stream", prompt="one two three 世界 four")
     assert "".join(found["chunks"]) == "one two three 世界 four"
     assert len([chunk for chunk in found["chunks"] if chunk]) >= 5

@@ -1,6 +1,6 @@
 """nginx as the forwarder of a pod: a Unix socket on this side, the gateway's TCP on the other.
 
-Bytes and headers pass unchanged, streams as they are made (protocols section 1).
+Bytes and headers pass unchanged, streams as they are made.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The wire of the gateway: paths, the order of the checks, answers and streams.
 
 Whoever speaks to it as the original client does is answered as that one needs it (the
-compatibility profile of protocols section 3.6). Neighbours: `gate` decides, the providers
+compatibility profile of docs/protocol.md). Neighbours: `gate` decides, the providers
 answer, `calls` remembers.
 """
 

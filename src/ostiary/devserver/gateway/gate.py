@@ -1,6 +1,6 @@
 """Who asks, and whether the run may do it: the checks before a request is worked on.
 
-Their order and their codes are those of protocols section 3.6, so that a client is told of
+Their order and their codes are those of docs/protocol.md, so that a client is told of
 the first thing it has to put right. Decisions only, no I/O. Neighbours: `trust` reads the
 tokens, `endpoints` asks here.
 """

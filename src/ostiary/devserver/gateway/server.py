@@ -151,7 +151,7 @@ class GatewayServer:
         )
 
     def environment_of(self, run: Run) -> dict[str, str]:
-        """Return the variables that an agent of this run needs (protocols section 2)."""
+        """Return the variables that an agent of this run needs."""
         found = {
             "RUN_ID": run.grant.run_id,
             "ORG_ID": run.grant.org_id,

@@ -1,7 +1,7 @@
 """A trust domain of one machine: it issues JWT-SVIDs and transaction tokens, and reads them.
 
 Two keys, as in production, where identities and transactions are signed by different
-servers. What a token must be is protocols section 3.6 and 22. Neighbours: `jose` signs,
+servers. What a token must be is in docs/protocol.md. Neighbours: `jose` signs,
 `gate` compares the two tokens, `runs` writes them to files.
 """
 
