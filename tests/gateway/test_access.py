@@ -186,7 +186,7 @@ def test_spellings_of_a_socket(files: dict[str, str], given: Any, endpoint: str)
     assert made(files, gateway_socket=given).get_endpoint("openai") == endpoint
 
 
-@pytest.mark.parametrize("wrong", ["a\x00b", "/" + "x" * 200, "unix://"])
+@pytest.mark.parametrize("wrong", ["a\x00b", "/" + "x" * 200, "unix://"], ids=range(3))
 def test_what_is_no_socket(files: dict[str, str], wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="socket"):
         made(files, gateway_socket=wrong)
@@ -471,7 +471,9 @@ def test_safe_places(url: str) -> None:
     assert safe_endpoint("it", url) == url
 
 
-@pytest.mark.parametrize("wrong", ["", "a b", "a\r\nX: 1", "caf\u00e9", "x" * 20_000, 5, None])
+@pytest.mark.parametrize(
+    "wrong", ["", "a b", "a\r\nX: 1", "caf\u00e9", "x" * 20_000, 5, None], ids=range(7)
+)
 def test_what_is_no_key(monkeypatch: pytest.MonkeyPatch, wrong: Any) -> None:
     with pytest.raises(ConfigurationError, match="the API key of openai") as caught:
         DirectProviderClient(allow=True, api_keys={"openai": wrong})

@@ -142,6 +142,14 @@ def test_what_is_held_serves_on(path: Path, bad: Any, clock: Clock) -> None:
     assert source.get_token() == later
 
 
+def test_a_file_that_is_written_again_with_the_same_token(path: Path) -> None:
+    token = svid()
+    source = JWTSource(write(path, token, age=0))
+    held = source.get_secret()
+    write(path, f"{token}\n", age=0)
+    assert source.get_secret() is held
+
+
 def test_invalidate_reads_again(path: Path, reads: list[Path]) -> None:
     source = JWTSource(write(path, svid()))
     source.get_token()

@@ -274,6 +274,16 @@ def test_a_renewed_file_is_read(path: Path, get: Get) -> None:
     assert get(client).raw == two
 
 
+def test_a_file_that_is_written_again_with_the_same_token(path: Path, get: Get) -> None:
+    """What was read stays one object, by which those who hold on to it see that it is the same."""
+    raw = trat()
+    client = TransactionTokenClient(write(path, raw, age=0))
+    held = get(client)
+    assert get(client) is held
+    write(path, f"{raw}\n", age=0)
+    assert get(client) is held
+
+
 BAD = {
     "missing": None,
     "empty": "",
@@ -421,7 +431,7 @@ def test_a_sidecar_of_somebody_else(sidecars: Sidecars, get: Get) -> None:
     assert get(TransactionTokenClient(None, sidecar.where, expected_uid=os.geteuid()))
 
 
-@pytest.mark.parametrize("wrong", ["a\x00b", "x" * 200])
+@pytest.mark.parametrize("wrong", ["a\x00b", "x" * 200], ids=["NUL", "long"])
 def test_what_is_no_socket(wrong: str) -> None:
     with pytest.raises(ConfigurationError, match="sidecar"):
         TransactionTokenClient(None, wrong)

@@ -249,6 +249,7 @@ SECRET = "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJz.c2VjcmV0"
         b"\xff\xfe" + SECRET.encode(),
         b"[" * 100_000,
     ],
+    ids=range(10),
 )
 def test_what_the_gateway_writes_is_in_no_message(body: Any) -> None:
     """It may quote a prompt or a token; it stays in `body`, which nothing prints."""

@@ -65,6 +65,7 @@ def test_what_is_no_reference(text: Any) -> None:
         "\udc80",
         "",
     ],
+    ids=range(10),
 )
 def test_a_provider_cannot_inject_a_header(provider: str) -> None:
     """It travels as the value of X-Provider."""
@@ -75,7 +76,9 @@ def test_a_provider_cannot_inject_a_header(provider: str) -> None:
             ModelRef.parse(f"{provider}x:gpt-4o")
 
 
-@pytest.mark.parametrize("model", ["", "a\r\nb", "a\x00", "\u2028", "\udcff", "m" * 513])
+@pytest.mark.parametrize(
+    "model", ["", "a\r\nb", "a\x00", "\u2028", "\udcff", "m" * 513], ids=range(6)
+)
 def test_a_model_is_one_line_of_text(model: str) -> None:
     with pytest.raises(ModelRefParseError):
         ModelRef("openai", model)

@@ -217,6 +217,8 @@ class JWTSource:
             return held  # another thread was quicker
         try:
             token = self._file.read()
+            if held is not None and serves and held.token == token:
+                return held  # a new file perhaps, and the same token
             svid = read_svid(token, audience=self._audience, trust_domain=self._trust_domain)
         except ReadFailure as failure:
             problem = str(failure)

@@ -329,9 +329,14 @@ class TransactionTokenClient:
     def _look(self, file: TokenFile) -> None:
         """Take what the file has, unless it is past its time or was refused."""
         with self._lock:
-            self._in_file = None
+            known, self._in_file = self._in_file, None
             try:
-                self._in_file = found = TransactionToken.from_jwt(file.read())
+                content = file.read()
+                if known is not None and known.token == content:
+                    found = known  # a new file perhaps, and the same token
+                else:
+                    found = TransactionToken.from_jwt(content)
+                self._in_file = found
             except ReadFailure as failure:
                 self._file_problem = f"{file.path} {failure}"
                 return
@@ -339,6 +344,8 @@ class TransactionTokenClient:
                 self._file_problem = f"{file.path}: {error}"
                 return
             self._file_problem = ""
+            if found is self._held:
+                return
             if time.time() < found.exp and found.token != self._refused:
                 self._hold(found)
 
