@@ -16,7 +16,7 @@ import msgspec
 from .services import DemoError, Services, Used, clean_environment
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-AGENT = "examples.secret_scan:SecretScanAgent"
+AGENT = "examples.secret_scan:SecretScan"
 LONGEST = 300.0
 
 
