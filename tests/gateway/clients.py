@@ -131,7 +131,7 @@ def chunk(content: Any = None, *, finish_reason: Any = None, **delta: Any) -> st
         "model": "gpt-test-1",
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish_reason}],
     }
-    return f"data: {json.dumps(body)}\n\n"
+    return f"data: {json.dumps(body, ensure_ascii=False)}\n\n"
 
 
 USAGE = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import pytest
@@ -598,6 +599,17 @@ def test_closed(connect: Connect, peers: Peers) -> None:
         with pytest.raises(GatewayStateError):
             use()
     assert "closed" in repr(client.raw)
+
+
+def test_a_socket_of_somebody_else(connect: Connect, peers: Peers) -> None:
+    """The kernel says who bound it; no token leaves before that is known to be right."""
+    peer = peers(reply())
+    assert connect(peer, expected_uid=os.geteuid()).chat("x").text
+    other = connect(peer, expected_uid=os.geteuid() + 1)
+    with pytest.raises(GatewayUnavailableError):
+        other.chat("x")
+    assert other.health() is False
+    assert len(peer.asked) == 1
 
 
 def test_health(connect: Connect, peers: Peers, access: Access, tmp_path: Any) -> None:

@@ -125,6 +125,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits | None = None
     parser: Parser | None = None
     ssl_context: ssl.SSLContext | None = None
+    expected_uid: int | None = None
     on_request: Callable[[RequestInfo], object] | None = None
     on_response: Callable[[ResponseInfo], object] | None = None
     on_retry: Callable[[RetryInfo], object] | None = None
@@ -140,6 +141,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
             "limits": self.limits,
             "parser": self.parser,
             "ssl_context": self.ssl_context,
+            "expected_uid": self.expected_uid,
             "on_request": self.on_request,
             "on_response": self.on_response,
             "on_retry": self.on_retry,

@@ -56,10 +56,10 @@ def json_schema(of: Any) -> dict[str, Any]:
             found = {}
             problem = str(error).partition("\n")[0]
         if problem is not None:
-            adapter = _adapter(of)
-            if adapter is None:
+            described = _described(of)
+            if described is None:
                 raise GatewayArgumentError(f"{shown(of)} has no JSON Schema: {problem}")
-            found = adapter.json_schema()
+            found = described
     return _unreferenced_root(found)
 
 
@@ -295,12 +295,19 @@ def _has_schema(of: Any) -> bool:
 def _adapter(of: Any) -> Any:
     """Return pydantic's reader for what holds its models; None where it has none."""
     pydantic: Any = sys.modules.get("pydantic")
-    if pydantic is None:
-        return None
+    return None if pydantic is None else _unless_refused(lambda: pydantic.TypeAdapter(of))
+
+
+def _described(of: Any) -> dict[str, Any] | None:
+    adapter = _adapter(of)
+    return None if adapter is None else _unless_refused(adapter.json_schema)
+
+
+def _unless_refused(make: Callable[[], Any]) -> Any:
     try:
-        return pydantic.TypeAdapter(of)
+        return make()
     except Exception as error:
-        # Its own errors derive from nothing that could be named without importing it.
+        # pydantic's errors have no root that could be named without importing it.
         if not type(error).__module__.startswith("pydantic"):
             raise
         return None

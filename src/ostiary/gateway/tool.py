@@ -6,7 +6,7 @@ import re
 import typing
 from collections.abc import Callable, Mapping
 from copy import copy
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
@@ -167,6 +167,15 @@ def _arguments_type(function: Callable[..., Any]) -> type[msgspec.Struct]:
             name, [_field(each, hints, name) for each in parameters], kw_only=True
         )
     raise GatewayArgumentError(f"the signature of {shown(function)} cannot be read: {problem}")
+
+
+def _annotated(function: Any) -> Any:
+    """Return where the annotations of what can be called stand."""
+    while isinstance(function, partial):
+        function = function.func
+    import inspect
+
+    return function if inspect.isroutine(function) else type(function).__call__
 
 
 def _field(parameter: inspect.Parameter, hints: Mapping[str, Any], of: str) -> Any:
