@@ -16,9 +16,16 @@ from langchain_core.exceptions import (
     ModelAuthenticationError,
     ModelPermissionDeniedError,
     ModelRateLimitError,
+    ModelTimeoutError,
 )
 from langchain_core.load import dumpd
-from langchain_core.messages import AIMessage, AIMessageChunk, HumanMessage, ToolMessage
+from langchain_core.messages import (
+    AIMessage,
+    AIMessageChunk,
+    HumanMessage,
+    ToolMessage,
+    trim_messages,
+)
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -36,6 +43,7 @@ from ostiary.gateway import (
 from ostiary.gateway.http import GatewayHttpClient
 from ostiary.gateway.llm.clients import Clients
 from ostiary.gateway.llm.gateway_chat import GatewayChatModel, create_llm_for_gateway
+from ostiary.gateway.llm.gateway_embeddings import GatewayEmbeddings
 from tests.langchain.peers import USAGE, access_to, body_of, call, delta, refuses, says, streams
 
 if TYPE_CHECKING:
@@ -47,7 +55,7 @@ if TYPE_CHECKING:
 
 
 def test_what_is_unset_is_not_sent(ask: Any) -> None:
-    """F-21: some models refuse even a temperature of zero."""
+    """Some models refuse even a temperature of zero."""
     asking = ask(says())
     asking.model.invoke("Hello")
     asked = asking.peer.asked[0]
@@ -110,7 +118,7 @@ def test_the_model_of_a_call_may_be_anothers(ask: Any) -> None:
 
 @pytest.mark.parametrize("name", ["temprature", "functions", "frobnicate"])
 def test_a_parameter_nobody_knows_is_no_secret(ask: Any, name: str) -> None:
-    """F-21: nothing is dropped without a word."""
+    """Nothing is dropped without a word."""
     asking = ask(says())
     with pytest.raises(InvalidArgumentError, match=name):
         asking.model.invoke("Hello", **{name: 1})
@@ -175,7 +183,7 @@ def test_a_reply_tells_model_reason_and_usage(ask: Any) -> None:
     ],
 )
 def test_a_call_without_text_or_arguments_is_a_call(ask: Any, message: dict[str, Any]) -> None:
-    """F-05: `content: null` and empty arguments are what real providers send."""
+    """`content: null` and empty arguments are what real providers send."""
     answer = says(message.pop("content"), finish_reason="tool_calls", **message)
     found = ask(answer).model.invoke("What time is it?")
     assert found.content == ""
@@ -184,7 +192,7 @@ def test_a_call_without_text_or_arguments_is_a_call(ask: Any, message: dict[str,
 
 
 def test_a_call_that_cannot_be_read_is_kept_and_told_again(ask: Any) -> None:
-    """F-05: invalid arguments are no crash, and the model learns of them by the call's id."""
+    """Invalid arguments are no crash, and the model learns of them by the call's id."""
     bad = {"id": "c1", "function": {"name": "now", "arguments": '{"zone": '}}
     good = {"id": "c2", "function": {"name": "now", "arguments": '{"zone": "UTC"}'}}
     asking = ask(says(None, tool_calls=[bad, good]), says())
@@ -319,7 +327,7 @@ async def test_events_keep_calls_and_usage(ask: Any) -> None:
 
 @pytest.mark.parametrize("how", ["cut", "error", "not-json"])
 def test_a_stream_that_fails_raises(ask: Any, how: str) -> None:
-    """F-08: neither a missing end nor an error in the middle is a success."""
+    """Neither a missing end nor an error in the middle is a success."""
     bad = {
         "cut": (),
         "error": ('{"error": {"message": "m", "code": "rate_limited"}}',),
@@ -426,7 +434,7 @@ def test_fallbacks_of_langchain_work(ask: Any) -> None:
 
 
 def test_what_changes_an_answer_changes_the_key(ask: Any) -> None:
-    """F-22: models that differ in one setting shared a cache key."""
+    """Models that differ in one setting shared a cache key."""
     access = ask(says()).model.gateway_client
     settings: list[dict[str, Any]] = [
         {},
@@ -465,7 +473,7 @@ def test_a_cache_answers_what_was_asked_before(ask: Any) -> None:
 
 
 def test_tracers_learn_the_model(ask: Any) -> None:
-    """F-22: tracing metadata had no model."""
+    """Tracing metadata had no model."""
     model = ask(says(), temperature=0.5, max_tokens=7, stop=["x"]).model
     assert model._get_ls_params() == {
         "ls_provider": "openai",
@@ -544,7 +552,7 @@ def test_a_choice_that_names_no_tool_is_refused(ask: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["function", "model"])
 def test_recursive_parameters_arrive_whole(ask: Any, kind: str) -> None:
-    """F-06: references are kept; LangChain's own conversion cuts a recursive type short."""
+    """References are kept; LangChain's own conversion cuts a recursive type short."""
     asking = ask(says())
     asking.model.bind_tools([plant if kind == "function" else Node]).invoke("?")
     parameters = body_of(asking.peer)["tools"][0]["function"]["parameters"]
@@ -626,6 +634,75 @@ def test_one_model_on_many_loops_and_threads(no_leaked_descriptors: None) -> Non
     model.close()
     with pytest.raises(GatewayError, match="closed"):
         model.invoke("Hello")
+
+
+@pytest.mark.usefixtures("gateway_mode")
+async def test_async_takes_no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def thread(*_: object) -> None:
+        raise AssertionError("a thread was taken")
+
+    async with GatewayChatModel("ostiary:echo") as model, GatewayEmbeddings("ostiary:hash") as both:
+        monkeypatch.setattr(asyncio.get_running_loop(), "run_in_executor", thread)
+        assert (await model.ainvoke("/say a")).content == "a"
+        assert [chunk async for chunk in model.astream("/say a b c")]
+        assert len(await model.abatch(["a", "b"])) == 2
+        for options in ({}, {"include_raw": True}, {"method": "json_mode"}):
+            chain = model.with_structured_output(Node, **options)
+            assert await chain.ainvoke("/say " + '{"value": 3}')
+            assert [one async for one in chain.astream("/say " + '{"value": 3}')]
+        assert await both.aembed_documents(["a", "b"])
+        assert await both.aembed_query("a")
+
+
+@pytest.mark.usefixtures("gateway_mode")
+def test_loops_that_follow_one_another_have_one_client(no_leaked_descriptors: None) -> None:
+    with GatewayChatModel("ostiary:echo") as model:
+        for n in range(5):
+            assert asyncio.run(model.ainvoke(f"/say {n}")).content == str(n)
+        assert len(model.clients._async) == 1
+        with asyncio.Runner() as one, asyncio.Runner() as other:
+            # A loop that rests between two calls keeps its own.
+            stream = model.astream("/say a b c d")
+            first = one.run(anext(stream))
+            assert other.run(model.ainvoke("/say x")).content == "x"
+
+            async def rest() -> list[str]:
+                return [chunk.content async for chunk in stream]
+
+            assert "".join([first.content, *one.run(rest())]) == "a b c d"
+            one.run(model.aclose())
+
+
+def test_tokens_are_estimated_without_a_tokenizer(ask: Any) -> None:
+    model = ask(says()).model
+    assert model.get_num_tokens("twelve chars") == 3
+    kept = trim_messages(
+        [HumanMessage("word " * 400), AIMessage("x"), HumanMessage("word " * 10)],
+        max_tokens=100,
+        token_counter=model,
+        start_on="human",
+    )
+    assert [message.content for message in kept] == ["word " * 10]
+    exact = ask(says(), custom_get_token_ids=lambda text: list(range(len(text)))).model
+    assert exact.get_num_tokens("abc") == 3
+
+
+async def test_a_call_may_have_its_own_times(ask: Any) -> None:
+    def answer(exchange: Any) -> None:
+        exchange.start_events()
+        exchange.chunk('data: {"choices": [{"delta": {"content": "Hi"}}]}\n\n')
+        exchange.link.stall()
+
+    model = ask(answer).model
+    with pytest.raises(ModelTimeoutError):
+        list(model.stream("Hello", idle_timeout=0.05))
+    with pytest.raises(GatewayError) as caught:
+        [one async for one in model.astream("Hello", total_timeout=0.05)]
+    assert isinstance(caught.value, TimeoutError)
+    await model.aclose()
+    quick = ask(lambda exchange: exchange.link.stall(), timeout=30, max_retries=0).model
+    with pytest.raises(ModelTimeoutError):
+        quick.invoke("Hello", timeout=0.05, idle_timeout=5)
 
 
 async def test_a_cancelled_call_ends_its_connection(ask: Any) -> None:
@@ -723,7 +800,7 @@ def test_tokens_do_not_leave_in_plain_text(shared_gateway: Any, peers: Any) -> N
 
 
 def test_models_share_connections(peers: Callable[..., HttpPeer], shared_gateway: Any) -> None:
-    """F-01: one connection for calls that follow one another, whichever model makes them."""
+    """One connection for calls that follow one another, whichever model makes them."""
     peer = peers(says())
     with Clients(access_to(peer, shared_gateway)) as clients:
         for name in ("openai:gpt-4o", "openai:gpt-4o-mini"):

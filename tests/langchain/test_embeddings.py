@@ -1,4 +1,4 @@
-"""`GatewayEmbeddings` on the wire (protocols section 7)."""
+"""`GatewayEmbeddings` on the wire."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_nothing_is_sent_for_nothing(embed: Any) -> None:
 
 @pytest.mark.parametrize(("count", "requests"), [(150, 1), (512, 1), (513, 2), (1100, 3)])
 async def test_many_texts_go_in_batches(embed: Any, count: int, requests: int) -> None:
-    """F-31: one request held all texts. 150 of them are one request as before."""
+    """One request held all texts. 150 of them are one request as before."""
     found, peer = embed(vectors(backwards=True))
     texts = ["x" * (n % 17 + 1) for n in range(count)]
     expected = [float(len(text)) for text in texts]
@@ -136,7 +136,7 @@ BAD: dict[str, Any] = {
 
 @pytest.mark.parametrize("case", BAD)
 async def test_vectors_that_are_not_one_for_each_are_refused(embed: Any, case: str) -> None:
-    """F-31: a missing member was a KeyError, a repeated index was taken."""
+    """A missing member was a KeyError, a repeated index was taken."""
     found, _ = embed(lambda exchange: exchange.json(BAD[case]), max_retries=0)
     with pytest.raises(GatewayError):
         found.embed_documents(["a", "b"])

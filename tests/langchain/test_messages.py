@@ -1,4 +1,4 @@
-"""LangChain messages as OpenAI has them (protocols section 6.2)."""
+"""LangChain messages as OpenAI has them."""
 
 from __future__ import annotations
 

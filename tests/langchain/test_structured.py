@@ -1,4 +1,4 @@
-"""Structured output for every provider and kind of schema (protocols section 6.4; F-06, F-07)."""
+"""Structured output for every provider and kind of schema."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_openai_is_held_to_the_schema(ask: Any) -> None:
 
 @pytest.mark.parametrize("model", ["anthropic:claude-sonnet-4-5", "somebody:else"])
 def test_others_are_given_a_tool(ask: Any, model: str) -> None:
-    """F-07: the model was never shown the schema."""
+    """The model was never shown the schema."""
     if model.startswith("somebody"):
         asking = ask(says(), model="openai:gpt-4o")
         bound = GatewayChatModel(model, gateway_client=asking.model.gateway_client)
@@ -205,7 +205,7 @@ def test_others_are_given_a_tool(ask: Any, model: str) -> None:
 
 
 def test_json_mode_shows_the_schema_in_the_prompt(ask: Any) -> None:
-    """F-07, for those who know nothing but JSON."""
+    """That is for those who know nothing but JSON."""
     body = asked_for(ask, "openai:gpt-4o", Leak, method="json_mode")
     assert body["response_format"] == {"type": "json_object"}
     system, user = body["messages"]
@@ -239,7 +239,7 @@ class OpenMap(pydantic.BaseModel):
 
 
 def test_an_open_map_is_refused_clearly(ask: Any) -> None:
-    """F-06: it became an object that could hold nothing."""
+    """It became an object that could hold nothing."""
     asking = ask(says('{"tags": {"a": 1}}'))
     with pytest.raises(InvalidArgumentError, match=r"tags.*strict=False"):
         asking.model.with_structured_output(OpenMap)
@@ -443,3 +443,22 @@ def _members(schema: Any, place: str = "") -> set[str]:
     for inner in schema.get("anyOf", []):
         found |= _members(inner, place)
     return found
+
+
+async def test_raw_streams_as_langchains_does(ask: Any) -> None:
+    text = '{"title": "a long one", "line": 7}'
+    pieces = [delta(content=text[i : i + 8]) for i in range(0, len(text), 8)]
+    good, bad = streams(*pieces, delta(finish="stop")), streams(delta(content="No.", finish="stop"))
+    model = ask(good, good, bad).model
+    chain = model.with_structured_output(LeakData, include_raw=True)
+    for found in (list(chain.stream("?")), [one async for one in chain.astream("?")]):
+        whole = found[0]
+        for one in found[1:]:
+            whole = whole + one
+        assert whole["raw"].content == text
+        assert whole["parsed"] == LeakData("a long one", 7)
+        assert whole["parsing_error"] is None
+    *_, last = chain.stream("?")
+    assert last["parsed"] is None
+    assert isinstance(last["parsing_error"], StructuredOutputError)
+    await model.aclose()

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import threading
-import weakref
 from typing import TYPE_CHECKING, Any, Self
 
 from ..client import GatewayAccess, access_from_environment
@@ -39,9 +38,7 @@ class Clients:
         self._options = options
         self._lock = threading.Lock()
         self._sync: GatewayClient | None = None
-        self._async: weakref.WeakKeyDictionary[asyncio.AbstractEventLoop, AsyncGatewayClient] = (
-            weakref.WeakKeyDictionary()
-        )
+        self._async: dict[asyncio.AbstractEventLoop, AsyncGatewayClient] = {}
         # Every client's, those included that are closed: what was used stays used.
         self._totals: list[UsageTotals] = []
         self._closed = False
@@ -85,8 +82,8 @@ class Clients:
         with self._lock:
             self._open()
             # A program that runs one loop after another needs one client all along.
-            for other in list(self._async):
-                if not other.is_running():
+            for other in self._async:
+                if other.is_closed():
                     client = self._async.pop(other)
                     break
             else:

@@ -1,8 +1,8 @@
 """`GatewayChatModel`: a LangChain chat model whose calls go through the gateway.
 
-Sync and native async, tools, streaming, structured output (docs/langchain.md; protocols
-section 6). Neighbours: `conversion` for what is said, `structured` for answers of a given
-shape, `clients` for who sends it.
+Sync and native async, tools, streaming, structured output (docs/langchain.md). Neighbours:
+`conversion` for what is said, `structured` for answers of a given shape, `clients` for who
+sends it.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from . import _langchain as _langchain  # says what to install when it is not th
 # isort: split
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
-from operator import itemgetter
 from typing import Any, Final, Literal, Self, Unpack
 
 import pydantic
@@ -20,13 +19,9 @@ from langchain_core.callbacks import AsyncCallbackManagerForLLMRun, CallbackMana
 from langchain_core.language_models import BaseChatModel, LanguageModelInput
 from langchain_core.language_models.base import LangSmithParams
 from langchain_core.messages import AIMessage, BaseMessage
+from langchain_core.messages.utils import count_tokens_approximately
 from langchain_core.outputs import ChatGenerationChunk, ChatResult
-from langchain_core.runnables import (
-    Runnable,
-    RunnableLambda,
-    RunnableMap,
-    RunnablePassthrough,
-)
+from langchain_core.runnables import Runnable, RunnableLambda
 from langchain_core.tools import BaseTool
 from pydantic import ConfigDict, Field, PrivateAttr, SecretStr
 
@@ -64,7 +59,8 @@ __all__ = ["GatewayChatModel", "create_llm_for_gateway"]
 
 Method = Literal["json_schema", "function_calling", "json_mode"]
 
-_HOW: Final = ("timeout", "idempotency_key")
+_OF_STREAMS: Final = ("idle_timeout", "total_timeout")
+_HOW: Final = ("timeout", "idempotency_key", *_OF_STREAMS)
 
 _METHODS: Final[Mapping[str, Method]] = {
     "json_schema": "json_schema",
@@ -250,7 +246,6 @@ class GatewayChatModel(BaseChatModel):
                 reply = self.clients.sync_client().chat_raw(body, ref, **how)
             return result_of(reply, ref.model)
         except OstiaryError as error:
-            del messages, kwargs
             raise lifted(error) from error.__cause__
 
     async def _agenerate(
@@ -267,7 +262,6 @@ class GatewayChatModel(BaseChatModel):
             reply = await self.clients.async_client().chat_raw(body, ref, **how)
             return result_of(reply, ref.model)
         except OstiaryError as error:
-            del messages, kwargs
             raise lifted(error) from error.__cause__
 
     def _stream(
@@ -291,7 +285,6 @@ class GatewayChatModel(BaseChatModel):
                             run_manager.on_llm_new_token(made.text, chunk=made)
                         yield made
         except OstiaryError as error:
-            del messages, kwargs
             raise lifted(error) from error.__cause__
 
     async def _astream(
@@ -317,7 +310,6 @@ class GatewayChatModel(BaseChatModel):
                             await run_manager.on_llm_new_token(made.text, chunk=made)
                         yield made
         except OstiaryError as error:
-            del messages, kwargs
             raise lifted(error) from error.__cause__
 
     def _ref(self, model: Any) -> ModelRef:
@@ -343,6 +335,8 @@ class GatewayChatModel(BaseChatModel):
         rest = {name: value for name, value in given.items() if name not in IGNORED}
         ref = self._ref(rest.pop("model", None))
         how: dict[str, Any] = {name: rest.pop(name) for name in _HOW if name in rest}
+        if not stream:  # whether a call is one may be LangChain's choice
+            how = {name: how[name] for name in how if name not in _OF_STREAMS}
         if not self._owns and "timeout" in self.model_fields_set:
             how.setdefault("timeout", self.timeout)  # the clients' own may be another
         extra: dict[str, Any] = {**(self.extra_body or {}), **(rest.pop("extra_body", None) or {})}
@@ -438,21 +432,39 @@ class GatewayChatModel(BaseChatModel):
             def tell(given: LanguageModelInput) -> list[BaseMessage]:
                 return instructed(self._convert_input(given).to_messages(), shape)
 
-            ask = RunnableLambda(tell, name="TellSchema") | self.bind(**asked)
+            async def tell_async(given: LanguageModelInput) -> list[BaseMessage]:
+                return tell(given)
+
+            ask = RunnableLambda(tell, tell_async, name="TellSchema") | self.bind(**asked)
         else:
             raise GatewayArgumentError(
                 f"method {str(method)[:40]!r} is none of {', '.join(_METHODS.values())}"
             )
-        parser = StructuredOutputParser(
-            shape=shape, tool=shape.name if method == "function_calling" else None
+        return ask | StructuredOutputParser(
+            shape=shape,
+            tool=shape.name if method == "function_calling" else None,
+            include_raw=include_raw,
         )
-        if not include_raw:
-            return ask | parser
-        read = RunnablePassthrough.assign(
-            parsed=itemgetter("raw") | parser, parsing_error=lambda _: None
-        )
-        failed = RunnablePassthrough.assign(parsed=lambda _: None)
-        return RunnableMap(raw=ask) | read.with_fallbacks([failed], exception_key="parsing_error")
+
+    # --- counting
+
+    def get_num_tokens(self, text: str) -> int:
+        """Return about how many tokens a text has: a token for four characters."""
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens(text)
+        return -(-len(text) // 4)
+
+    def get_num_tokens_from_messages(
+        self, messages: list[BaseMessage], tools: Sequence[Any] | None = None
+    ) -> int:
+        """Return about how many tokens messages have, for whoever trims a conversation.
+
+        An estimate of LangChain's that needs no tokenizer; what a call used is in its
+        `usage_metadata`.
+        """
+        if self.custom_get_token_ids is not None:
+            return super().get_num_tokens_from_messages(messages, tools)
+        return count_tokens_approximately(messages)
 
     # --- the end
 

@@ -1,6 +1,6 @@
 """`GatewayEmbeddings`: LangChain embeddings whose calls go through the gateway.
 
-Sync and native async, in batches (docs/langchain.md; protocols section 7). Neighbour:
+Sync and native async, in batches (docs/langchain.md). Neighbour:
 `clients` for who sends.
 """
 
@@ -142,7 +142,6 @@ class GatewayEmbeddings(Embeddings):
                 return found.vectors
             return self._foreign(texts)
         except OstiaryError as error:
-            del texts
             raise lifted(error) from error.__cause__
 
     async def _aembed(self, texts: list[str]) -> list[list[float]]:
@@ -153,7 +152,6 @@ class GatewayEmbeddings(Embeddings):
             found = await self._clients.async_client().embed(texts, **self._options())
             return found.vectors
         except OstiaryError as error:
-            del texts
             raise lifted(error) from error.__cause__
 
     def _foreign(self, texts: list[str]) -> list[list[float]]:

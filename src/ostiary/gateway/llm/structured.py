@@ -23,6 +23,7 @@ from langchain_core.exceptions import OutputParserException
 from langchain_core.messages import AIMessage, AIMessageChunk, BaseMessage, SystemMessage
 from langchain_core.output_parsers import BaseTransformOutputParser
 from langchain_core.outputs import ChatGeneration, Generation
+from langchain_core.runnables import AddableDict
 from langchain_core.utils.function_calling import convert_to_openai_function
 from langchain_core.utils.json import parse_partial_json
 from typing_extensions import is_typeddict
@@ -302,11 +303,12 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
     """Make the caller's object of a model's answer, whether it called the tool or wrote JSON.
 
     In a stream it gives each larger object as soon as there is one, and at the end it insists
-    on a whole one.
+    on a whole one. With `include_raw` it gives LangChain's dict of message, object and error.
     """
 
     shape: Any
     tool: str | None = None
+    include_raw: bool = False
 
     @property
     def OutputType(self) -> Any:
@@ -322,14 +324,29 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
     def parse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
         """Return the object of a whole answer; None for a part that makes none yet.
 
-        Raises `ChatOutputError` when a whole answer makes none.
+        Raises `ChatOutputError` when a whole answer makes none, unless `include_raw`.
         """
         first = result[0]
+        message = first.message if isinstance(first, ChatGeneration) else first.text
         gathered = _Gathered(self.tool)
-        gathered.add(first.message if isinstance(first, ChatGeneration) else first.text)
-        return self._object(gathered, partial=partial)
+        gathered.add(message)
+        if partial or not self.include_raw:
+            return self.object_of(gathered, partial=partial)
+        return {"raw": message, **self.outcome_of(gathered)}
 
-    def _object(self, gathered: _Gathered, *, partial: bool) -> Any:
+    # LangChain's own would take a thread for what takes no time.
+    async def aparse_result(self, result: list[Generation], *, partial: bool = False) -> Any:
+        return self.parse_result(result, partial=partial)
+
+    def outcome_of(self, gathered: _Gathered) -> dict[str, Any]:
+        """Return what `include_raw` tells beside the message."""
+        try:
+            return {"parsed": self.object_of(gathered, partial=False), "parsing_error": None}
+        except ChatOutputError as error:
+            return {"parsed": None, "parsing_error": error}
+
+    def object_of(self, gathered: _Gathered, *, partial: bool) -> Any:
+        """Return the object of what has come; see `parse_result`."""
         shape: Shape = self.shape
         if partial and gathered.refusal:
             return None
@@ -354,37 +371,50 @@ class StructuredOutputParser(BaseTransformOutputParser[Any]):
         raise ChatOutputError(f"the model's answer is no {shape.name}: {problem}")
 
     def _transform(self, input: Iterator[str | BaseMessage]) -> Iterator[Any]:
-        gathered = _Gathered(self.tool)
-        last: Any = None
-        due = 0
+        growing = _Growing(self)
         for message in input:
-            gathered.add(message)
-            if gathered.size < due:
-                continue
-            due = gathered.size + gathered.size // _GROWN
-            found = self._object(gathered, partial=True)
-            if found is not None and found != last:
-                last = found
-                yield found
-        whole = self._object(gathered, partial=False)
-        if whole != last:
-            yield whole
+            yield from growing.take(message)
+        yield from growing.end()
 
     async def _atransform(self, input: AsyncIterator[str | BaseMessage]) -> AsyncIterator[Any]:
-        gathered = _Gathered(self.tool)
-        last: Any = None
-        due = 0
+        growing = _Growing(self)
         async for message in input:
-            gathered.add(message)
-            if gathered.size < due:
-                continue
-            due = gathered.size + gathered.size // _GROWN
-            found = self._object(gathered, partial=True)
-            if found is not None and found != last:
-                last = found
+            for found in growing.take(message):
                 yield found
-        whole = self._object(gathered, partial=False)
-        if whole != last:
+        for found in growing.end():
+            yield found
+
+
+class _Growing:
+    """The objects that a stream gives one after another."""
+
+    def __init__(self, parser: StructuredOutputParser) -> None:
+        self._parser = parser
+        self._gathered = _Gathered(parser.tool)
+        self._last: Any = None
+        self._due = 0
+
+    def take(self, message: str | BaseMessage) -> Iterator[Any]:
+        gathered, parser = self._gathered, self._parser
+        gathered.add(message)
+        if parser.include_raw:
+            # The object comes once, at the end: LangChain adds up what it is given.
+            yield AddableDict(raw=message)
+            return
+        if gathered.size < self._due:
+            return
+        self._due = gathered.size + gathered.size // _GROWN
+        found = parser.object_of(gathered, partial=True)
+        if found is not None and found != self._last:
+            self._last = found
+            yield found
+
+    def end(self) -> Iterator[Any]:
+        if self._parser.include_raw:
+            yield AddableDict(self._parser.outcome_of(self._gathered))
+            return
+        whole = self._parser.object_of(self._gathered, partial=False)
+        if whole != self._last:
             yield whole
 
 
