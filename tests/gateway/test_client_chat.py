@@ -56,7 +56,7 @@ def test_the_least_request(connect: Connect, peers: Peers) -> None:
     assert (asked.header("authorization") or "").startswith("Bearer eyJ")
     assert (asked.header("txn-token") or "").startswith("eyJ")
     assert asked.header("content-type") == "application/json"
-    # F-21: what is not given is not sent, temperature least of all.
+    # What is not given is not sent, temperature least of all.
     assert json.loads(asked.body) == {
         "model": "gpt-test-1",
         "messages": [{"role": "user", "content": ASKED}],
@@ -228,7 +228,7 @@ def test_a_whole_reply(connect: Connect, peers: Peers) -> None:
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_null_content_beside_tool_calls(connect: Connect, peers: Peers, content: Any) -> None:
-    """F-05: what every provider sends with tool calls."""
+    """What every provider sends with tool calls."""
     calls = [call("grep", '{"pattern": "x"}'), call("now", "", "call_8")]
     found = connect(peers(reply(content, tool_calls=calls, finish_reason="tool_calls"))).chat(ASKED)
     assert found.text == ""
@@ -321,7 +321,7 @@ def test_no_usage_and_details_of_usage(connect: Connect, peers: Peers) -> None:
     ids=range(13),
 )
 def test_what_is_no_reply_is_an_error_of_ours(connect: Connect, peers: Peers, body: bytes) -> None:
-    """F-05: nothing but our own errors, and nothing of the body in them."""
+    """Nothing but our own errors, and nothing of the body in them."""
     peer = peers(lambda exchange: exchange.answer(200, body))
     with pytest.raises(GatewayProtocolError) as caught:
         connect(peer).chat(ASKED)
@@ -363,7 +363,7 @@ def test_the_transaction_token_chooses(connect: Connect, peers: Peers) -> None:
     ["openai:gpt-huge", "google:gemini-test", "openai:embed-test-small", "anthropic:gpt-test-1"],
 )
 def test_what_is_not_allowed_is_not_sent(connect: Connect, peers: Peers, model: str) -> None:
-    """U11: refused before a byte leaves, for a stream too."""
+    """Refused before a byte leaves, for a stream too."""
     peer = peers(reply())
     client = connect(peer)
     with pytest.raises(ModelNotAuthorizedError) as caught:
@@ -378,7 +378,7 @@ def test_what_is_not_allowed_is_not_sent(connect: Connect, peers: Peers, model: 
 def test_no_provider_is_allowed_unless_named(
     connect: Connect, peers: Peers, access: Access, providers: list[str]
 ) -> None:
-    """F-12: fail closed."""
+    """Fail closed."""
     peer = peers(reply())
     models = {"analysis": ["openai:gpt-test-1"]}
     tctx = {"allowed_models": models, "allowed_providers": providers}
@@ -443,7 +443,7 @@ def test_a_401_that_stays(connect: Connect, peers: Peers) -> None:
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422, 500, 502, 503, 504])
 def test_what_may_have_run_is_not_sent_again(connect: Connect, peers: Peers, status: int) -> None:
-    """F-09: one call, one generation."""
+    """One call, one generation."""
     peer = peers(fails(status))
     with pytest.raises(GatewayError) as caught:
         connect(peer).chat("x")
@@ -478,7 +478,7 @@ def test_429_in_the_end(connect: Connect, peers: Peers) -> None:
 
 
 def test_a_wait_that_is_too_long_is_not_waited(connect: Connect, peers: Peers) -> None:
-    """F-10: Retry-After is bounded."""
+    """Retry-After is bounded."""
     peer = peers(fails(429, "rate_limited", ("Retry-After", "86400")))
     with pytest.raises(RateLimitError) as caught:
         connect(peer).chat("x")
@@ -487,7 +487,7 @@ def test_a_wait_that_is_too_long_is_not_waited(connect: Connect, peers: Peers) -
 
 
 def test_an_idempotency_key_buys_a_repeat(connect: Connect, peers: Peers) -> None:
-    """U22: the same key for every attempt."""
+    """The same key for every attempt."""
     peer = peers(lost, fails(503), reply())
     assert connect(peer).chat("x", idempotency_key=True).text
     keys = [asked.header("idempotency-key") for asked in peer.asked]
@@ -503,7 +503,7 @@ def test_no_gateway(connect: Connect, access: Access, tmp_path: Any) -> None:
     assert caught.value.exit_code == 32
 
 
-# --- another model in its place (U12)
+# --- another model in its place
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
@@ -578,7 +578,6 @@ def test_a_budget(connect: Connect, peers: Peers) -> None:
 
 
 def test_one_connection_for_many_calls(connect: Connect, peers: Peers) -> None:
-    """F-01, U6."""
     peer = peers(reply())
     client = connect(peer)
     for _ in range(20):
@@ -613,7 +612,7 @@ def test_a_socket_of_somebody_else(connect: Connect, peers: Peers) -> None:
 
 
 def test_health(connect: Connect, peers: Peers, access: Access, tmp_path: Any) -> None:
-    """F-25: one attempt, without credentials."""
+    """One attempt, without credentials."""
     peer = peers(says({}), says({}, 503))
     client = connect(peer)
     assert client.health() is True

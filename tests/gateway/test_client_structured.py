@@ -35,7 +35,7 @@ def test_a_shape_that_the_model_is_held_to(connect: Connect, peers: Peers) -> No
 
 
 def test_a_shape_by_a_tool(connect: Connect, peers: Peers) -> None:
-    """F-07: for providers that hold a model to nothing else."""
+    """For providers that hold a model to nothing else."""
     peer = peers(reply(None, tool_calls=[call("City", CITY)], finish_reason="tool_calls"))
     found = connect(peer).chat("x", response_format=City, model="anthropic:claude-test")
     assert found.parsed == City("Rome", 3)
@@ -78,7 +78,7 @@ def test_an_answer_of_another_shape(connect: Connect, peers: Peers) -> None:
 
 
 def test_an_answer_is_asked_for_again(connect: Connect, peers: Peers) -> None:
-    """U3: the model is told what was wrong with its answer."""
+    """The model is told what was wrong with its answer."""
     peer = peers(reply("Rome"), reply('{"name": 5}'), reply(CITY))
     found = connect(peer).chat("x", response_format=City, repairs=2, idempotency_key="k")
     assert found.parsed == City("Rome", 3)

@@ -106,7 +106,7 @@ def test_options(connect: Connect, peers: Peers) -> None:
 def test_many_texts_keep_their_order(
     connect: Connect, peers: Peers, concurrency: int, shuffled: bool
 ) -> None:
-    """F-31, U13: whatever order batches and vectors come in."""
+    """Whatever order batches and vectors come in."""
     peer = peers(serve=embeds(shuffled=shuffled))
     texts = [f"text {n}" for n in range(157)]
     client = connect(peer)
@@ -225,7 +225,7 @@ def test_what_cannot_be_meant(
 def test_one_vector_for_each_text(
     connect: Connect, peers: Peers, indexes: list[int], said: str
 ) -> None:
-    """F-31: never a vector that is another text's."""
+    """Never a vector that is another text's."""
     data = [{"index": at, "embedding": [0.5]} for at in indexes]
     with pytest.raises(GatewayProtocolError, match=said):
         connect(peers({"data": data})).embed(["a", "b"])

@@ -122,7 +122,7 @@ def test_members_that_may_be_left_out_may_be_null() -> None:
 
 
 def test_references_are_kept() -> None:
-    """F-06: nested and recursive, and none leads nowhere."""
+    """Nested and recursive, and none leads nowhere."""
     schema = strict_schema(json_schema(Tree))
     assert "$ref" not in schema
     assert schema["$defs"]["Tree"]["properties"]["name"] == {"type": "string"}
@@ -178,7 +178,7 @@ def test_one_of_becomes_any_of() -> None:
     ids=range(11),
 )
 def test_what_cannot_be_closed_is_refused_by_its_place(schema: Any, place: str) -> None:
-    """F-06: an open map is no object that holds nothing."""
+    """An open map is no object that holds nothing."""
     with pytest.raises(GatewayArgumentError) as caught:
         strict_schema({"type": "object", "properties": schema})
     assert f": {place} " in str(caught.value)
@@ -319,7 +319,7 @@ def test_an_answer_beside_other_tools() -> None:
 
 
 def test_an_answer_that_is_only_told_of() -> None:
-    """F-07: a model that is held to nothing is at least shown the schema."""
+    """A model that is held to nothing is at least shown the schema."""
     shape = structured_of(Place, True)
     sent = shape.apply({"messages": [{"role": "user", "content": "x"}]}, "json_object")
     assert sent["response_format"] == {"type": "json_object"}

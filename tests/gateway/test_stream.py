@@ -157,7 +157,7 @@ def test_the_connection_is_used_again(connect: Connect, peers: Peers) -> None:
 
 
 def test_an_end_mark_is_enough(connect: Connect, peers: Peers) -> None:
-    """F-08: a stream that stays open behind its mark, or has no empty line behind it, ended."""
+    """A stream that stays open behind its mark, or has no empty line behind it, ended."""
     for last in (DONE, "data: [DONE]\n", "data:[DONE]\r\n\r\n", "data: [DONE] \n\n"):
         ends = last.endswith("\n\n") or "\r" in last
         peer = peers(streams(*WHOLE[:-1], last, ends=not ends))
@@ -166,7 +166,7 @@ def test_an_end_mark_is_enough(connect: Connect, peers: Peers) -> None:
 
 @pytest.mark.parametrize("last", ["", chunk("hal")[:30], "data: [DON", 'data: {"choices"'])
 def test_an_end_without_its_mark_is_an_error(connect: Connect, peers: Peers, last: str) -> None:
-    """F-08: a stream cut short is no success, whatever it said before."""
+    """A stream cut short is no success, whatever it said before."""
     peer = peers(streams(*WHOLE[:-1], *filter(None, [last])))
     stream = connect(peer).stream_chat("x")
     found = [next(stream).text for _ in range(5)]
@@ -215,7 +215,7 @@ ERROR = '{"error": {"message": "PROSE", "type": "%s", "code": %s}}'
 def test_an_error_that_the_stream_tells(
     connect: Connect, peers: Peers, event: str, kind: type[GatewayError]
 ) -> None:
-    """F-08: raised where it stands, and at once."""
+    """Raised where it stands, and at once."""
     peer = peers(streams(WHOLE[1], f"{event}\n\n", WHOLE[2], ends=False))
     stream = connect(peer).stream_chat("x")
     assert next(stream).text == "Only "
@@ -238,7 +238,7 @@ def test_what_is_no_chunk_is_an_error(connect: Connect, peers: Peers, data: str)
 
 
 def test_what_the_standard_allows(connect: Connect, peers: Peers) -> None:
-    """F-08: no space behind the colon, CR LF, comments, names, ids, empty data."""
+    """No space behind the colon, CR LF, comments, names, ids, empty data."""
     pieces = (
         "\ufeff: hello\r\n\r\n",
         "event: message\r\nid: 7\r\n" + chunk("a").replace("data: ", "data:").strip() + "\r\n\r\n",
@@ -400,7 +400,7 @@ def read(pieces: list[bytes], reader: Reader | None = None) -> tuple[list[Any], 
 @settings(max_examples=300)
 @given(data=st.data())
 def test_cuts_change_nothing(data: st.DataObject) -> None:
-    """F-02: between the bytes of a letter, of a line's end, of a mark."""
+    """Between the bytes of a letter, of a line's end, of a mark."""
     encoded = STREAM.encode()
     cuts = sorted(data.draw(st.sets(st.integers(0, len(encoded)), max_size=12)))
     edges = [0, *cuts, len(encoded)]
@@ -416,7 +416,7 @@ def test_cuts_change_nothing(data: st.DataObject) -> None:
 
 
 def test_every_single_cut_over_a_socket(connect: Connect, peers: Peers) -> None:
-    """Two chunks of HTTP for each place, so that their framing is cut there too (F-02)."""
+    """Two chunks of HTTP for each place, so that their framing is cut there too."""
     encoded = STREAM.encode()
     places = [*range(1, len(encoded), 7), encoded.index("ü".encode()) + 1]
     steps = [streams(encoded[:at], encoded[at:]) for at in places]
@@ -427,7 +427,7 @@ def test_every_single_cut_over_a_socket(connect: Connect, peers: Peers) -> None:
 
 @given(st.lists(st.text(max_size=20), max_size=20))
 def test_all_text_arrives(texts: list[str]) -> None:
-    """F-02: eight tokens sent are eight tokens read."""
+    """Eight tokens sent are eight tokens read."""
     texts = [text.encode("utf-8", "replace").decode() for text in texts]
     events = "".join(chunk(text) for text in texts) + DONE
     steps, gathered = read([events.encode()])
@@ -538,7 +538,7 @@ def test_too_quiet(connect: Connect, peers: Peers) -> None:
 
 
 def test_too_long(connect: Connect, peers: Peers) -> None:
-    """U7: a bound on all of it holds under a peer that drips."""
+    """A bound on all of it holds under a peer that drips."""
     over = threading.Event()
 
     def drips(exchange: Exchange) -> None:
@@ -591,7 +591,7 @@ def test_leaving_early_closes_the_connection(connect: Connect, peers: Peers, how
 
 
 def test_a_cancelled_reader_closes_the_connection(access: Access, peers: Peers) -> None:
-    """U1: and the client serves the next call."""
+    """And the client serves the next call."""
     gone = threading.Event()
     begun = threading.Event()
 

@@ -158,7 +158,7 @@ def _arguments_type(function: Callable[..., Any]) -> type[msgspec.Struct]:
 
     try:
         parameters = inspect.signature(function).parameters.values()
-        hints = typing.get_type_hints(function, include_extras=True)
+        hints = typing.get_type_hints(_annotated(function), include_extras=True)
     except (TypeError, ValueError, NameError) as error:
         problem = str(error).partition("\n")[0]
     else:
