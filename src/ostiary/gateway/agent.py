@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
+from .context import AgentContext
 from .io.inputs import AgentInput, RepositoryInput
+from .io.outputs import AgentOutput
 
 if TYPE_CHECKING:
-    from .context import AgentContext
-    from .io.outputs import AgentOutput
     from .runner import AgentRunner
 
 __all__ = ["AgentResult", "AgentRunner", "SageSanctumAgent"]

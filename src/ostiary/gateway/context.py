@@ -12,21 +12,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
+# The packages and not their names, which are loaded when an annotation is resolved or a model
+# is made: `llm.GatewayChatModel` brings in LangChain.
+from .. import gateway
+from . import llm
+from .client import DirectProviderClient, GatewayAccess
 from .errors import ConfigurationError
 from .io.findings import TokenUsage
 from .io.inputs import AgentInput, RepositoryInput
+from .io.outputs import AgentOutput
 from .llm.model_ref import ModelCategory, ModelRef
 from .llm.model_selector import ModelSelector, StaticModelSelector
 from .logging import BoundLogger, get_logger
 from .settings import DEFAULT_MODEL, Environment, GatewaySettings, default_selector
 
 if TYPE_CHECKING:
-    from ._async import AsyncGatewayClient
-    from .client import GatewayAccess
-    from .io.outputs import AgentOutput
     from .llm.clients import Clients
-    from .llm.gateway_chat import GatewayChatModel
-    from .llm.gateway_embeddings import GatewayEmbeddings
     from .models import Usage
 
 __all__ = ["AgentContext"]
@@ -54,22 +55,15 @@ class AgentContext:
     model_selector: ModelSelector | None = None
     logger: BoundLogger = field(default_factory=_logger, repr=False, compare=False)
 
-    # Whether the selector is what the Transaction Token allows, and changes when that does.
-    _follows_token: bool = field(default=False, init=False, repr=False, compare=False)
-    _environ: Environment = field(
-        default_factory=Environment, init=False, repr=False, compare=False
-    )
-    _client: AsyncGatewayClient | None = field(default=None, init=False, repr=False, compare=False)
-    _shared: Clients | None = field(default=None, init=False, repr=False, compare=False)
-
-    # What clients that are closed by now have used.
-    _used: dict[str, Usage] = field(
-        default_factory=lambda: dict[str, Any](), init=False, repr=False, compare=False
-    )
-
     def __post_init__(self) -> None:
         self.work_dir = Path(self.work_dir)
         self.output_dir = Path(self.output_dir)
+        # Whether the selector is what the Transaction Token allows, and changes when that does.
+        self._follows_token = False
+        self._environ = Environment()
+        self._client: gateway.AsyncGatewayClient | None = None
+        self._shared: Clients | None = None
+        self._used: dict[str, Usage] = {}  # by clients that are closed
 
     # --- factories
 
@@ -132,8 +126,6 @@ class AgentContext:
         Keys and base URLs are the arguments', else those of the environment, read when they
         are needed. Nothing is set in the environment.
         """
-        from .client import DirectProviderClient
-
         return cls(
             "local",
             "local",
@@ -167,7 +159,7 @@ class AgentContext:
 
     def create_llm_client(
         self, category: ModelCategory | str = ModelCategory.ANALYSIS, **settings: Any
-    ) -> GatewayChatModel:
+    ) -> llm.GatewayChatModel:
         """Return a LangChain chat model for a category; needs `ostiary[langchain]`.
 
         `settings` are those of `GatewayChatModel`, such as `temperature` and `max_tokens`.
@@ -179,14 +171,12 @@ class AgentContext:
         access = self._access("create_llm_client()")
         ref = self._current_selector("create_llm_client()").select(ModelCategory(category))
         self.logger.debug("creating_llm_client", category=str(category), model_ref=str(ref))
-        from .llm.gateway_chat import GatewayChatModel
-
         settings.setdefault("clients", self._clients())
-        return GatewayChatModel(ref, gateway_client=access, **settings)
+        return llm.GatewayChatModel(ref, gateway_client=access, **settings)
 
     def create_embeddings_client(
         self, model: str | None = None, provider: str | None = None, **options: Any
-    ) -> GatewayEmbeddings:
+    ) -> llm.GatewayEmbeddings:
         """Return LangChain embeddings; needs `ostiary[langchain]`.
 
         Without `model` it is the first that the run is allowed for embeddings. `options` are
@@ -199,12 +189,10 @@ class AgentContext:
         else:
             ref = ModelRef(provider, model) if provider else ModelRef.parse(model)
         self.logger.debug("creating_embeddings_client", model=ref.model, provider=ref.provider)
-        from .llm.gateway_embeddings import GatewayEmbeddings
-
         options.setdefault("clients", self._clients())
-        return GatewayEmbeddings(ref, access, **options)
+        return llm.GatewayEmbeddings(ref, access, **options)
 
-    def create_client(self) -> AsyncGatewayClient:
+    def create_client(self) -> gateway.AsyncGatewayClient:
         """Return the typed client of this context: chat, streams and embeddings as Structs.
 
         It is one client, made by the first call and closed by `aclose`. A call that names no
@@ -212,11 +200,9 @@ class AgentContext:
         """
         access = self._access("create_client()")
         if self._client is None:
-            from ._async import AsyncGatewayClient
-
             # What a token allows the client reads itself, at each call.
             models = None if self._follows_token else self.model_selector
-            self._client = AsyncGatewayClient(access, models=models)
+            self._client = gateway.AsyncGatewayClient(access, models=models)
         return self._client
 
     def check_gateway_health(self) -> bool:

@@ -23,7 +23,7 @@ from .ignore import Ignore
 
 __all__ = ["AgentInput", "RepositoryInput"]
 
-PathLike: TypeAlias = "str | os.PathLike[str]"
+PathLike: TypeAlias = str | os.PathLike[str]
 
 DEFAULT_MAX_BYTES: Final = 16 * 1024 * 1024
 _IGNORE_FILE_BYTES: Final = 1024 * 1024

@@ -11,17 +11,15 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 from ..errors import SarifValidationError
 from .files import replace_file
 from .findings import Edit, Finding, Fix, Location, Step, TokenUsage
+from .inputs import RepositoryInput
+from .record import RunRecord
 from .report import document
 from .sarif_rules import problems
-
-if TYPE_CHECKING:
-    from .inputs import RepositoryInput
-    from .record import RunRecord
 
 __all__ = [
     "AgentOutput",

@@ -10,16 +10,14 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import msgspec
 
 from ..errors import OutputError
 from .files import replace_file
 from .findings import TokenUsage
-
-if TYPE_CHECKING:
-    from .inputs import AgentInput
+from .inputs import AgentInput
 
 __all__ = ["RunRecord"]
 

@@ -11,17 +11,16 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import Any, Final, cast
 from urllib.parse import quote
 
 import msgspec
 
+from ..errors import ValidationError
 from .findings import Edit, Finding, Fix, Location, Step, TokenUsage
 from .fingerprints import finding_hash, line_hashes
-
-if TYPE_CHECKING:
-    from .inputs import RepositoryInput
-    from .record import RunRecord
+from .inputs import RepositoryInput
+from .record import RunRecord
 
 __all__ = ["document"]
 
@@ -375,8 +374,6 @@ class _Fingerprints:
         return self._lines[place.file].get(place.start_line)
 
     def _hashes(self, file: str) -> dict[int, str]:
-        from ..errors import ValidationError
-
         assert self._repository is not None
         try:
             text = self._repository.read_text(file, max_bytes=_HASHED_BYTES)
@@ -389,8 +386,6 @@ class _Fingerprints:
 
 
 def _input_of(record: RunRecord | None) -> RepositoryInput | None:
-    from .inputs import RepositoryInput
-
     given = None if record is None else record.input
     return given if isinstance(given, RepositoryInput) else None
 
