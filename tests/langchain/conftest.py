@@ -11,15 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
-pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
-
 from ostiary import _retry
-from ostiary.gateway.llm import GatewayChatModel
 from tests.http.peer import HttpPeer, script
 from tests.langchain.peers import access_to
 
 if TYPE_CHECKING:
     from ostiary.devserver import RunningGateway
+    from ostiary.gateway.llm import GatewayChatModel
 
 
 @pytest.hookimpl(tryfirst=True)
@@ -98,7 +96,9 @@ def peers() -> Iterator[Callable[..., HttpPeer]]:
 def ask(
     peers: Callable[..., HttpPeer], shared_gateway: RunningGateway
 ) -> Iterator[Callable[..., Any]]:
-    """Make a chat model whose gateway answers by these steps; `model.peer` is that gateway."""
+    """Make a chat model whose gateway answers by these steps; `peer` is that gateway."""
+    from ostiary.gateway.llm import GatewayChatModel
+
     made: list[Asking] = []
 
     def make(*steps: Any, model: str = "openai:gpt-4o", **parameters: Any) -> Asking:

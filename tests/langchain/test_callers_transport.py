@@ -12,6 +12,9 @@ from typing import Any, NamedTuple
 
 import pytest
 
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
+
 from ostiary.gateway import GatewayCredentials, GatewayError, ModelRef, RateLimitError
 from ostiary.gateway.llm.gateway_chat import GatewayChatModel
 from ostiary.gateway.llm.gateway_embeddings import GatewayEmbeddings

@@ -9,6 +9,9 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
 from langchain_core.exceptions import ModelPermissionDeniedError, ModelRateLimitError
 
 from ostiary.gateway import (

@@ -6,6 +6,9 @@ import inspect
 import pickle
 
 import pytest
+
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
 from langchain_core.exceptions import ContextOverflowError, LangChainException, ModelError
 
 from ostiary import errors as shared

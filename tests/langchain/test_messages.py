@@ -6,6 +6,9 @@ import json
 from typing import Any
 
 import pytest
+
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.messages import (

@@ -10,9 +10,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import msgspec
+import pytest
+
+pytest.importorskip("langchain_core", reason="the extra langchain is not installed")
+
 import pydantic
 import pydantic.v1
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from langchain_core.exceptions import OutputParserException
