@@ -168,6 +168,17 @@ def test_unused_processes_end_and_there_is_a_limit() -> None:
     run(work())
 
 
+def test_the_last_process_ends_without_another_request() -> None:
+    async def work() -> None:
+        servers = McpServers({"tools": COMMAND}, idle_expiry=0.05)
+        await servers._child(caller("a"), "tools").client()
+        while servers.children:
+            await asyncio.sleep(0.02)
+        await servers.stop()
+
+    run(work())
+
+
 # --- what holds them
 
 

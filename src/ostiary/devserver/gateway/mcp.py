@@ -7,6 +7,7 @@ made the `Caller`; `mcp_child` runs the servers.
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -33,6 +34,7 @@ __all__ = ["McpServers"]
 # JSON-RPC leaves -32000 to -32099 to servers; `data` says the rest.
 _REFUSED: Final = -32003
 _FAILED: Final = -32005
+_SWEEP_SECONDS: Final = 30.0
 
 T = TypeVar("T")
 
@@ -79,6 +81,7 @@ class McpServers:
         self._clock = clock
         self._children: dict[Key, Child] = {}
         self._fronts: dict[str, Held[StreamableHTTPSessionManager]] = {}
+        self._tidying: asyncio.Task[None] | None = None
 
     @property
     def names(self) -> list[str]:
@@ -138,6 +141,8 @@ class McpServers:
         """End every process and every answer that is under way."""
         fronts, self._fronts = self._fronts, {}
         children, self._children = self._children, {}
+        if self._tidying is not None:
+            self._tidying.cancel()
         async with anyio.create_task_group() as closing:
             for front in fronts.values():
                 closing.start_soon(front.close)
@@ -163,7 +168,14 @@ class McpServers:
                 restart_delay=self._restart_delay,
                 clock=self._clock,
             )
+            if self._tidying is None or self._tidying.done():
+                self._tidying = asyncio.create_task(self._tidy())
         return child
+
+    async def _tidy(self) -> None:
+        while self._children:
+            await asyncio.sleep(min(self._idle_expiry, _SWEEP_SECONDS))
+            await self.sweep()
 
     async def sweep(self) -> None:
         """End the processes that no call has used for a while."""
@@ -220,7 +232,6 @@ class McpServers:
             yield manager
 
     async def _ask(self, caller: Caller, server: str, ask: Callable[[Client], Awaitable[T]]) -> T:
-        await self.sweep()
         child = self._child(caller, server)
         child.busy += 1
         failure: MCPError
