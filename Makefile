@@ -34,7 +34,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/built ## 200 agents against vault, governance and gateway, then one table
+demo: $(STAMPS)/built $(STAMPS)/examples ## 200 agents against vault, governance and gateway, then one table
 	@$(PY) -m examples.demo $(ARGS)
 
 test: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/node ## the whole test suite
@@ -74,7 +74,7 @@ check-cython: $(STAMPS)/check
 check-mypy: $(STAMPS)/built $(STAMPS)/check $(STAMPS)/test $(STAMPS)/bench
 	$(PY) -m mypy
 
-check-pyright: $(STAMPS)/built $(STAMPS)/check
+check-pyright: $(STAMPS)/built $(STAMPS)/check $(STAMPS)/test
 	$(VENV)/bin/pyright
 
 check-stubs: $(STAMPS)/built $(STAMPS)/check
@@ -174,7 +174,7 @@ $(STAMPS)/node: Makefile $(STAMPS)/venv
 	else echo "installing peers with npm"; npm install --silent --no-fund --no-audit --no-save \
 		--prefix $(VENV)/node $(NODE_PEERS) && touch $@ || echo "npm failed: some peers are left out"; fi
 
-$(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
+$(STAMPS)/examples $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel $(STAMPS)/coverage: pyproject.toml $(STAMPS)/venv
 	@echo "installing group $(notdir $@)"
 	@$(PIP) install --group $(notdir $@)
 	@touch $@

@@ -37,12 +37,20 @@ class _Tokens(msgspec.Struct):
     completion_tokens: int
 
 
+class _Metadata(msgspec.Struct):
+    """What the agent itself counted."""
+
+    files: int
+    findings: int
+    triaged: int = 0
+
+
 class _Record(msgspec.Struct):
     """What of `run.json` is shown."""
 
     duration_seconds: float
     token_usage: list[_Tokens]
-    files: list[str]
+    metadata: _Metadata
 
 
 @dataclass
@@ -50,25 +58,29 @@ class Scan:
     """What came of it; `problem` says why nothing did."""
 
     problem: str | None = None
+    files: int = 0
+    findings: int = 0
+    triaged: int = 0
     levels: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
     tokens: tuple[int, int] = (0, 0)
     used: Used = field(default_factory=Used)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Return what both sides counted."""
+        """Return what its record says beside what the SARIF file holds and the gateway counted."""
         return {
-            "its tokens to the model": (self.tokens[0], self.used.prompt_tokens),
-            "its tokens from the model": (self.tokens[1], self.used.completion_tokens),
+            "findings": (self.findings, self.levels.total()),
+            "tokens it said": (self.tokens[0], self.used.prompt_tokens),
+            "tokens it was told": (self.tokens[1], self.used.completion_tokens),
         }
 
     def facts(self) -> list[tuple[str, str]]:
         """Return the rest, as it is shown."""
-        levels = ", ".join(f"{count} {level}" for level, count in sorted(self.levels.items()))
         return [
-            ("findings in results.sarif", f"{self.levels.total()}"),
-            ("of them", levels or "-"),
-            ("took", f"{self.seconds:.1f} s"),
+            *((f"of level {level}", f"{count}") for level, count in sorted(self.levels.items())),
+            ("judged by a model", f"{self.triaged}"),
+            ("files read", f"{self.files}"),
+            ("seconds", f"{self.seconds:.1f}"),
         ]
 
 
@@ -97,6 +109,9 @@ def scan_repository(services: Services, before: Used, output: Path) -> Scan:
         raise DemoError(f"the secret scan wrote no report that can be read: {error}") from error
     after = services.used()
     return Scan(
+        files=record.metadata.files,
+        findings=record.metadata.findings,
+        triaged=record.metadata.triaged,
         levels=Counter(result.level for run in sarif.runs for result in run.results),
         seconds=record.duration_seconds,
         tokens=(
