@@ -26,7 +26,8 @@ from ostiary.devserver import (
     running,
 )
 from ostiary.errors import InvalidArgumentError
-from tests.devserver.gateway import CHAT, asking, proof, refusal, stream
+from ostiary.secret import Secret
+from tests.devserver.gateway import CHAT, MODERN, asking, proof, refusal, stream
 from tests.devserver.web import Web
 from tests.devserver.wire import Hands
 
@@ -261,6 +262,25 @@ def test_every_call_is_on_record(tmp_path: Path) -> None:
                 assert not any(token.encode() in content for token in tokens)
 
 
+def test_nothing_is_done_that_cannot_be_recorded(tmp_path: Path) -> None:
+    home, passphrase = tmp_path / "home", Secret("open sesame")
+    with running(home, tcp=False, passphrase=passphrase) as server:
+        assert server.gateway.calls() == []
+    with running(home, tcp=False) as server:  # locked: its record cannot be written
+        gateway = server.gateway
+        with Web(gateway.socket_path) as web:
+            assert web.get("/health", headers=MODERN).status == 200
+            assert refusal(web.post(CHAT, asking(), headers=proof(gateway))) == (
+                503,
+                "record_failed",
+            )
+            server.admin.unlock(passphrase)
+            assert web.post(CHAT, asking(), headers=proof(gateway)).status == 200
+            server.admin.lock()
+            assert web.post(CHAT, asking(), headers=proof(gateway)).status == 200
+        assert len(gateway.calls()) == 2
+
+
 def test_a_client_that_leaves_is_on_record(gateway: RunningGateway) -> None:
     with Web(gateway.socket_path) as web:
         web.send("POST", CHAT, asking("/pace 3600\nx") | {"stream": True}, headers=proof(gateway))
@@ -327,6 +347,30 @@ def test_staged_faults(gateway: RunningGateway, web: Web) -> None:
 def test_settings_that_make_no_sense(wrong: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError):
         GatewayOptions(**wrong)
+
+
+@pytest.mark.parametrize(
+    ("url", "allowed"),
+    [
+        ("http://localhost:4000/v1", True),
+        ("http://127.0.0.1:4000/v1", True),
+        ("http://[::1]:4000/v1", True),
+        ("http+unix://%2Frun%2Fllm.sock/v1", True),
+        ("https://models.example/v1", True),
+        ("http://models.example/v1", False),
+        ("http://10.0.0.1/v1", False),
+        ("http://localhost.example/v1", False),
+        ("ftp://localhost", False),
+        ("https://user:key@models.example", False),
+    ],
+)
+def test_a_key_does_not_travel_in_clear(url: str, allowed: bool) -> None:
+    if allowed:
+        assert ForwardOptions(base_url=url)
+        return
+    with pytest.raises(InvalidArgumentError) as refused:
+        ForwardOptions(base_url=url)
+    assert "key@" not in str(refused.value)
 
 
 def test_the_built_in_provider_is_not_forwarded() -> None:

@@ -14,7 +14,9 @@ from typing import Final, Literal
 
 import msgspec
 
+from ..config import TcpAddress, parse_base_url
 from ..errors import InvalidArgumentError
+from ..gateway.endpoints import is_this_machine
 from ..secret import Secret
 from .clock import Clock
 
@@ -80,13 +82,21 @@ class ForwardOptions(msgspec.Struct, frozen=True, kw_only=True):
     `base_url` holds the prefix before `/chat/completions`, such as `http://localhost:4000/v1`.
     The provider's key is `key`, else what the vault has at the path `credential`; where there
     is neither, the upstream is asked without one. `timeout` bounds a call, and a stream up to
-    its head.
+    its head. What is not on this machine is reached by https alone.
     """
 
     base_url: str
     key: Secret | None = None
     credential: str | None = None
     timeout: float = 120.0
+
+    def __post_init__(self) -> None:
+        base = parse_base_url(self.base_url)
+        address = base.address
+        if isinstance(address, TcpAddress) and not base.tls and not is_this_machine(address.host):
+            raise InvalidArgumentError(
+                f"{base.origin} would be sent keys and prompts in clear; use https"
+            )
 
 
 class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):

@@ -116,6 +116,15 @@ class Calls:
             self._committed = loop.create_future()
             loop.call_soon(self._flush)
 
+    def check(self) -> None:
+        """Raise the 503 of a vault that can record nothing: no call is worked on without."""
+        if self._vault.failed or self._vault.keyring is None:
+            raise HttpRefusal(
+                503,
+                "record_failed",
+                "calls cannot be recorded; unlock the vault, or restart the server if it is open",
+            )
+
     async def commit(self) -> None:
         """Return once everything added so far is on file; all of one turn share a transaction."""
         waiting = self._committed

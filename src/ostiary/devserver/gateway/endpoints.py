@@ -95,6 +95,7 @@ class Endpoints:
         """Return an endpoint whose every call is on record before it is answered."""
 
         async def endpoint(request: Request) -> ASGIApp:
+            self._calls.check()
             call = CallRecord(
                 kind=kind,
                 method=request.method,

@@ -233,10 +233,10 @@ class McpServers:
 
     async def _ask(self, caller: Caller, server: str, ask: Callable[[Client], Awaitable[T]]) -> T:
         child = self._child(caller, server)
-        child.busy += 1
         failure: MCPError
         try:
-            return await ask(await child.client())
+            with child.in_use():
+                return await ask(await child.client())
         except HttpRefusal as found:
             failure = _told(found, _FAILED)
         except MCPError as error:
@@ -249,9 +249,6 @@ class McpServers:
                 f"the MCP server {server} answered with what its own output schema forbids",
             )
             failure = _told(refusal, _FAILED)
-        finally:
-            child.busy -= 1
-            child.last_used = self._clock()
         raise failure
 
 

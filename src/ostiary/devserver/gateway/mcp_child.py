@@ -10,8 +10,8 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from typing import Any, Final, final
 
 from mcp import Client, StdioServerParameters, stdio_client
@@ -64,7 +64,20 @@ class Child:
 
     async def client(self) -> Client:
         """Return an open client of a child that runs; raises the refusal to send instead."""
-        self.last_used = self._clock()
+        with self.in_use():
+            return await self._client()
+
+    @contextmanager
+    def in_use(self) -> Generator[None]:
+        """Count as busy in a block, so that nobody takes the child for unused."""
+        self.busy += 1
+        try:
+            yield
+        finally:
+            self.busy -= 1
+            self.last_used = self._clock()
+
+    async def _client(self) -> Client:
         if self._held is None or self._held.ended:
             self._begin()
         held = self._held
