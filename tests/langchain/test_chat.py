@@ -29,6 +29,7 @@ from langchain_core.messages import (
     ToolMessage,
     trim_messages,
 )
+from langchain_core.runnables import ConfigurableField, RunnableLambda
 from langchain_core.tools import tool
 from pydantic import BaseModel
 
@@ -317,8 +318,6 @@ async def test_events_keep_calls_and_usage(ask: Any) -> None:
 
     async def agent(text: str) -> AIMessage:
         return await model.ainvoke(text)
-
-    from langchain_core.runnables import RunnableLambda
 
     events = [e async for e in RunnableLambda(agent).astream_events("Hello", version="v2")]
     (end,) = [e for e in events if e["event"] == "on_chat_model_end"]
@@ -814,6 +813,37 @@ def test_models_share_connections(peers: Callable[..., HttpPeer], shared_gateway
         assert {asked.connection for asked in peer.asked} == {peer.asked[0].connection}
         assert clients.usage["openai:gpt-4o"].total_tokens == 10
         assert set(clients.usage) == {"openai:gpt-4o", "openai:gpt-4o-mini"}
+
+
+@pytest.mark.parametrize(
+    "own", [{"max_retries": 1}, {"api_key": "sk-1"}, {"base_url": "https://x.example"}]
+)
+@pytest.mark.parametrize("kind", [GatewayChatModel, GatewayEmbeddings])
+def test_what_shared_clients_decide_is_not_said_again(
+    ask: Any, kind: Any, own: dict[str, Any]
+) -> None:
+    clients = ask(says()).model.clients
+    with pytest.raises(ConfigurationError, match=next(iter(own))):
+        kind("openai:gpt-4o", clients=clients, **own)
+    with pytest.raises(ConfigurationError, match="Clients"):
+        kind("openai:gpt-4o", clients=object())
+
+
+@pytest.mark.parametrize("direct", [False, True])
+def test_a_configured_model_shares_connections(peers: Any, ask: Any, direct: bool) -> None:
+    if direct:
+        peer = peers(says(), kind="tcp")
+        model = GatewayChatModel("openai:gpt-4o", api_key="sk-1", base_url=peer.url("/v1"))
+    else:
+        model, peer = ask(says())
+    own = model.configurable_fields(temperature=ConfigurableField(id="t"))
+    for temperature in (0.1, 0.2):
+        own.with_config(configurable={"t": temperature}).invoke("Hello")
+        assert body_of(peer)["temperature"] == temperature
+    model.invoke("Hello")
+    assert "temperature" not in body_of(peer)
+    assert {asked.connection for asked in peer.asked} == {peer.asked[0].connection}
+    model.close()
 
 
 def test_a_copy_asks_by_itself(ask: Any) -> None:

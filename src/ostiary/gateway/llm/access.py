@@ -19,8 +19,9 @@ from ..client import (
 from ..errors import ConfigurationError
 from ..http import GatewayHttpClient
 from ..settings import MODELS
+from .clients import Clients
 
-__all__ = ["access_for", "default_model", "placed"]
+__all__ = ["access_for", "check_shared", "default_model", "placed"]
 
 
 def access_for(
@@ -39,6 +40,21 @@ def access_for(
         api_keys=None if api_key is None else {provider: Secret(api_key.get_secret_value())},
         base_urls=None if base_url is None else {provider: base_url},
     )
+
+
+def check_shared(clients: object, **own: object) -> None:
+    """Refuse what shared clients decide already; raise `ConfigurationError`."""
+    if clients is None:
+        return
+    if not isinstance(clients, Clients):
+        raise ConfigurationError(f"clients is a Clients, not {type(clients).__name__}")
+    for name, value in own.items():
+        # LangChain makes a configured model out of all that another was made with.
+        if value is not None and value != clients.settled.get(name):
+            raise ConfigurationError(
+                f"{name} is settled by the clients that are shared; give it to Clients(...), or "
+                "leave clients out"
+            )
 
 
 def placed(access: GatewayAccess, http_client: GatewayHttpClient) -> GatewayAccess:

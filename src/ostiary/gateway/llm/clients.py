@@ -36,6 +36,8 @@ class Clients:
         options.setdefault("timeout", TIMEOUT)
         options.setdefault("max_retries", MAX_RETRIES)
         self._options = options
+        self.settled: dict[str, Any] = {"max_retries": options["max_retries"]}
+        """What a model that shares these may say only as it is."""
         self._lock = threading.Lock()
         self._sync: GatewayClient | None = None
         self._async: dict[asyncio.AbstractEventLoop, AsyncGatewayClient] = {}

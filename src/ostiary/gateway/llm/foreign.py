@@ -18,10 +18,10 @@ from ..errors import (
     GatewayConnectionLostError,
     GatewayError,
     GatewayProtocolError,
-    refusal,
 )
 from ..http import GatewayHttpClient
 from ..models import ChatChunk, ChatReply, Embeddings
+from ..refusals import refusal
 from .model_ref import ModelRef
 
 __all__ = ["ForeignHttp", "is_foreign"]

@@ -31,7 +31,7 @@ from ..errors import GatewayArgumentError
 from ..http import GatewayHttpClient
 from ..models import ChatChunk
 from ..options import MAX_RETRIES, TIMEOUT
-from .access import access_for, default_model, placed
+from .access import access_for, check_shared, default_model, placed
 from .clients import Clients
 from .conversion import Fragments, chunk_of, result_of
 from .conversion import messages_to_dicts as _messages_to_dicts
@@ -134,6 +134,13 @@ class GatewayChatModel(BaseChatModel):
         given["stop"] = _stops(given.pop("stop", None) or given.pop("stop_sequences", None))
         given.pop("stop_sequences", None)
         shared = given.get("clients")
+        check_shared(
+            shared,
+            max_retries=given.get("max_retries"),
+            api_key=key,
+            base_url=given.get("base_url"),
+            http_client=given.get("http_client"),
+        )
         access = (
             shared.access
             if isinstance(shared, Clients)
@@ -157,6 +164,11 @@ class GatewayChatModel(BaseChatModel):
                 if "max_retries" not in given:
                     self.max_retries = transport.max_retries
             self.clients = Clients(access, timeout=self.timeout, max_retries=self.max_retries)
+            self.clients.settled |= {
+                "api_key": key,
+                "base_url": self.base_url,
+                "http_client": transport,
+            }
             self._owns = True
 
     # --- what it is

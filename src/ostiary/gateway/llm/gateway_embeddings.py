@@ -19,7 +19,7 @@ from pydantic import SecretStr
 from ...errors import OstiaryError
 from ..http import GatewayHttpClient
 from ..options import MAX_RETRIES, TIMEOUT
-from .access import access_for, placed
+from .access import access_for, check_shared, placed
 from .clients import Clients
 from .faults import lifted
 from .foreign import ForeignHttp, is_foreign
@@ -69,6 +69,13 @@ class GatewayEmbeddings(Embeddings):
         ref = _ref_of(model, provider)
         key = SecretStr(api_key) if isinstance(api_key, str) else api_key
         del api_key  # a traceback records the locals of the frames that raise
+        check_shared(
+            clients,
+            max_retries=max_retries,
+            api_key=key,
+            base_url=base_url,
+            http_client=http_client,
+        )
         self.model_ref = ref
         self.gateway_client: Any = (
             access_for(gateway_client, ref.provider, key, base_url)
