@@ -17,7 +17,7 @@ from ostiary.gateway.errors import InputValidationError, PathTraversalError
 from ostiary.gateway.io import AgentInput, RepositoryInput
 from ostiary.gateway.io.ignore import Ignore
 
-pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
+tidy = pytest.mark.usefixtures("no_leaked_descriptors")
 
 
 def names(found: list[Path]) -> list[str]:
@@ -99,6 +99,7 @@ def test_other_inputs_say_how_they_are_read() -> None:
 # --- listing
 
 
+@tidy
 def test_list_files(repository: Path) -> None:
     given = RepositoryInput(repository)
     assert names(given.list_files()) == [
@@ -129,6 +130,7 @@ def test_nothing_is_in_what_is_not_there(tmp_path: Path) -> None:
     assert RepositoryInput(tmp_path / "missing").list_files() == []
 
 
+@tidy
 def test_links_are_not_listed_and_not_entered(repository: Path, tmp_path: Path) -> None:
     outside = tmp_path / "outside"
     outside.mkdir()
@@ -183,6 +185,7 @@ def test_names_that_are_not_utf8(repository: Path) -> None:
 # --- opening
 
 
+@tidy
 def test_open_and_read(repository: Path) -> None:
     given = RepositoryInput(repository)
     with given.open("src/app.py") as file:
@@ -204,6 +207,7 @@ def test_paths_that_climb_are_refused(repository: Path, path: str) -> None:
     assert caught.value.exit_code == 42
 
 
+@tidy
 @pytest.mark.parametrize("path", ["missing", "src", "", ".", "README.md/x", "a\0b", "fifo"])
 def test_what_is_no_file_is_refused(repository: Path, path: str) -> None:
     os.mkfifo(repository / "fifo")
@@ -211,6 +215,7 @@ def test_what_is_no_file_is_refused(repository: Path, path: str) -> None:
         RepositoryInput(repository).open(path)
 
 
+@tidy
 @pytest.mark.parametrize("path", ["link.py", "linked/secret.py", "src/up/outside/secret.py"])
 def test_links_are_refused_wherever_they_stand(repository: Path, path: str) -> None:
     outside = repository.parent / "outside"
@@ -223,6 +228,7 @@ def test_links_are_refused_wherever_they_stand(repository: Path, path: str) -> N
         RepositoryInput(repository).read_bytes(path)
 
 
+@tidy
 def test_a_link_put_in_place_meanwhile_is_never_followed(repository: Path) -> None:
     """A directory that is exchanged for a link, over and over, while its file is read."""
     outside = repository.parent / "outside"
@@ -256,6 +262,7 @@ def test_a_link_put_in_place_meanwhile_is_never_followed(repository: Path) -> No
     assert given.read_text("src/app.py").startswith("import os")
 
 
+@tidy
 def test_read_limits(repository: Path) -> None:
     given = RepositoryInput(repository)
     (repository / "large").write_bytes(b"x" * 1001)
@@ -291,6 +298,7 @@ def git(top: Path, *arguments: str, input: bytes = b"") -> bytes:
     ).stdout
 
 
+@tidy
 def test_gitignore(repository: Path) -> None:
     shutil.rmtree(repository / ".git")
     git(repository, "init", "-q")

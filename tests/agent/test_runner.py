@@ -37,7 +37,7 @@ from ostiary.gateway.errors import SageSanctumError
 from ostiary.gateway.runner import grace_period
 from ostiary.gateway.workers import Workers
 
-pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
+tidy = pytest.mark.usefixtures("no_leaked_descriptors")
 
 Written = Callable[[], dict[str, Any]]
 Environ = dict[str, str]
@@ -78,6 +78,7 @@ def test_defaults() -> None:
         SageSanctumAgent(AgentContext("r", "o", Path(), Path()))  # type: ignore[abstract]
 
 
+@tidy
 def test_a_run_that_ends_well(external: Environ, written: Written, tmp_path: Path) -> None:
     results: list[AgentResult] = []
 
@@ -167,6 +168,7 @@ def test_a_task_group_fails_for_the_reason_of_its_task(external: Environ, writte
     assert written()["exit_code"] == 1
 
 
+@tidy
 def test_any_other_error_is_1(
     external: Environ, written: Written, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -304,6 +306,7 @@ def test_an_output_that_may_not_be_written(external: Environ, tmp_path: Path) ->
         tmp_path.chmod(0o700)
 
 
+@tidy
 def test_an_output_that_cannot_be_written(external: Environ, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
 
@@ -466,6 +469,7 @@ def test_a_result_that_comes_with_the_signal_is_not_lost(
     assert written()["files"] == ["results.sarif"]
 
 
+@tidy
 def test_a_run_on_another_thread(external: Environ, written: Written) -> None:
     """Where no signal can be handled, `shutdown` asks."""
     started = threading.Event()
@@ -486,6 +490,7 @@ def test_a_run_on_another_thread(external: Environ, written: Written) -> None:
     assert written()["metadata"] == {"asked": True}
 
 
+@tidy
 def test_a_shutdown_before_the_run(external: Environ) -> None:
     async def run(self: Agent, input: RepositoryInput) -> AgentResult:
         await self.wait_for_shutdown()
@@ -496,6 +501,7 @@ def test_a_shutdown_before_the_run(external: Environ) -> None:
     assert runner.run() == 130
 
 
+@tidy
 def test_a_start_that_hangs_can_be_stopped(external: Environ, tmp_path: Path) -> None:
     """A sidecar that takes the call and never answers holds up nobody's end."""
     import socket
