@@ -82,6 +82,7 @@ class McpServers:
         self._children: dict[Key, Child] = {}
         self._fronts: dict[str, Held[StreamableHTTPSessionManager]] = {}
         self._tidying: asyncio.Task[None] | None = None
+        self._ending: list[Child] = []
 
     @property
     def names(self) -> list[str]:
@@ -140,13 +141,13 @@ class McpServers:
     async def stop(self) -> None:
         """End every process and every answer that is under way."""
         fronts, self._fronts = self._fronts, {}
-        children, self._children = self._children, {}
+        children, self._children = [*self._children.values(), *self._ending], {}
         if self._tidying is not None:
             self._tidying.cancel()
         async with anyio.create_task_group() as closing:
             for front in fronts.values():
                 closing.start_soon(front.close)
-            for child in children.values():
+            for child in children:
                 closing.start_soon(child.stop)
 
     def _child(self, caller: Caller, server: str) -> Child:
@@ -182,8 +183,11 @@ class McpServers:
         before = self._clock() - self._idle_expiry
         for key, child in list(self._children.items()):
             if not child.busy and child.last_used < before:
-                del self._children[key]
-                await child.stop()
+                self._ending.append(self._children.pop(key))
+        for child in list(self._ending):
+            await child.stop()
+            if child in self._ending:  # two may sweep at once
+                self._ending.remove(child)
 
     @asynccontextmanager
     async def _served(self, server: str) -> AsyncGenerator[StreamableHTTPSessionManager]:

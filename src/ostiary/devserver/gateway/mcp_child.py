@@ -56,6 +56,7 @@ class Child:
         self._restart_delay = restart_delay
         self._clock = clock
         self._held: Held[Client] | None = None
+        self._stopped = False
         self._failures = 0
         self._not_before = 0.0
         self.starts = 0
@@ -102,10 +103,10 @@ class Child:
         raise self._unstarted(problem)
 
     async def stop(self) -> None:
-        """End the process, if there is one."""
-        held, self._held = self._held, None
-        if held is not None:
-            await held.close()
+        """End the process, if there is one; whoever calls it returns when it has ended."""
+        self._stopped = True
+        if self._held is not None:
+            await self._held.close()
 
     def _begin(self) -> None:
         left = self._not_before - self._clock()
@@ -118,6 +119,7 @@ class Child:
                 headers=((b"retry-after", str(int(left) + 1).encode()),),
             )
         self.starts += 1
+        self._stopped = False
         self._held = Held(self._connected)
 
     @asynccontextmanager
@@ -133,7 +135,7 @@ class Child:
                 ) as client:
                     yield client
             finally:
-                if gone.is_set() and self._held is not None and stderr.tail:
+                if gone.is_set() and not self._stopped and stderr.tail:
                     _log.warning(
                         "the MCP server %s ended; its last words:\n%s", self._name, stderr.tail
                     )
