@@ -27,9 +27,8 @@ from ostiary.gateway.errors import (
     RateLimitError,
     SageSanctumError,
     SubprocessError,
-    error_object,
-    refusal,
 )
+from ostiary.gateway.refusals import error_object, refusal
 
 # The guide's table: name, code, parent.
 TABLE = [

@@ -11,8 +11,8 @@ from typing import Any, Final
 
 from .._route import Route
 from .dialects.openai import OpenAI, read_chunk, read_embeddings, read_reply
-from .errors import refusal
 from .models import ChatReply, Embeddings
+from .refusals import refusal
 
 __all__ = ["DIRECT", "GATEWAY", "HEALTH"]
 

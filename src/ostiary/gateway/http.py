@@ -26,8 +26,8 @@ from .errors import (
     GatewayArgumentError,
     GatewayError,
     GatewaySizeLimitError,
-    refusal,
 )
+from .refusals import refusal
 
 if TYPE_CHECKING:
     import ssl

@@ -12,8 +12,9 @@ import msgspec
 
 from .._route import FailedReply
 from .._wire.headers import Headers
-from .errors import GatewayAPIError, GatewayConnectionLostError, refusal
+from .errors import GatewayAPIError, GatewayConnectionLostError
 from .models import ChatChunk, ChatReply, ToolCall, ToolCallDelta, Usage, sorted_calls
+from .refusals import refusal
 
 __all__ = ["Gathered", "cut_short", "said_no"]
 

@@ -10,7 +10,7 @@ import msgspec
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import adopt
-from ..errors import FAMILY, GatewayArgumentError, refusal
+from ..errors import FAMILY, GatewayArgumentError
 from ..models import (
     ChatChunk,
     ChatReply,
@@ -20,6 +20,7 @@ from ..models import (
     arguments_of,
     sorted_calls,
 )
+from ..refusals import refusal
 from ..stream import said_no
 from . import END, Call, Dialect, Reader, Step, taken
 

@@ -11,7 +11,7 @@ import msgspec
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import adopt
-from ..errors import FAMILY, GatewayArgumentError, GatewayProtocolError, refusal
+from ..errors import FAMILY, GatewayArgumentError, GatewayProtocolError
 from ..models import (
     ChatChunk,
     ChatReply,
@@ -22,6 +22,7 @@ from ..models import (
     arguments_of,
     sorted_calls,
 )
+from ..refusals import refusal
 from ..stream import said_no
 from . import Call, Dialect, Reader, Step, taken
 

@@ -34,8 +34,8 @@ from ..errors import (
     GatewayNotFoundError,
     GatewayProtocolError,
     GatewayStateError,
-    error_object,
 )
+from ..refusals import error_object
 from .held import Held
 from .models import MCPTool, MCPToolResult
 from .transport import KEPT, PoolTransport

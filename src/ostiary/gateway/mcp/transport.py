@@ -19,7 +19,7 @@ from ...secret import Secret
 from ..auth.credentials import GatewayCredentials
 from ..client import GatewayAccess
 from ..errors import FAMILY
-from ..errors import refusal as gateway_refusal
+from ..refusals import refusal as gateway_refusal
 
 __all__ = ["KEPT", "PoolTransport"]
 
