@@ -22,6 +22,7 @@ pytest.importorskip("cryptography", reason="the extra dev is not installed")
 
 from ostiary.devserver import ForwardOptions, GatewayOptions, RunningVault, running
 from ostiary.errors import OstiaryError
+from ostiary.gateway import GatewayClient, GatewayUnavailableError, access_from_environment
 from ostiary.http import Pool
 from tests.devserver.gateway import CHAT, EMBED, asking, proof, refusal, stream
 from tests.devserver.web import Web
@@ -216,6 +217,20 @@ def test_what_the_upstream_refuses(
     assert "sk-" not in reply.body.decode()
     if status == 429:
         assert int(reply["retry-after"]) >= 1
+
+
+def test_our_client_through_both(server: RunningVault) -> None:
+    """The whole way of a call: client, gateway, LiteLLM, and back."""
+    with GatewayClient(access_from_environment(server.gateway.environment)) as client:
+        reply = client.chat("hello", model="openai:gpt-test")
+        assert reply.text == "from the upstream"
+        with client.stream_chat("hello", model="openai:gpt-test") as stream:
+            assert "".join(chunk.text or "" for chunk in stream) == "from the upstream"
+        (call,) = client.chat("hello", model="openai:gpt-tool").tool_calls
+        assert call.json() == {"pattern": "x"}
+        assert client.embed(["alpha"], model="openai:embed-test").vectors == [[0.6, 0.8]]
+        with pytest.raises(GatewayUnavailableError):
+            client.chat("hello", model="openai:gpt-down", timeout=20)
 
 
 def test_the_callers_tokens_do_not_leave_the_gateway(

@@ -20,6 +20,7 @@ import pytest
 pytest.importorskip("cryptography", reason="the extra dev is not installed")
 
 from ostiary.devserver import GatewayOptions, RunningGateway, running
+from ostiary.gateway import GatewayClient, RateLimitError, access_from_environment
 from ostiary.http import Pool
 from tests.devserver.gateway import CHAT, asking, proof, refusal, stream
 from tests.devserver.test_gateway_compatibility import exchange, original
@@ -166,6 +167,20 @@ def test_our_pool_through_it(gateway: RunningGateway, nginx: Forwarder) -> None:
                 pieces = [json.loads(one.data)["choices"][0]["delta"] for one in events]
             assert len("".join(p.get("content") or "" for p in pieces).split()) == 500
         assert pool.open_connections == 1
+
+
+def test_our_client_through_it(gateway: RunningGateway, nginx: Forwarder) -> None:
+    environment = gateway.environment | {"LLM_GATEWAY_SOCKET": str(nginx.socket_path)}
+    with GatewayClient(access_from_environment(environment)) as client:
+        assert client.health()
+        assert client.chat("through the pod").text == "through the pod"
+        with client.stream_chat("one two three") as stream:
+            assert "".join(chunk.text or "" for chunk in stream) == "one two three"
+        assert len(client.embed(["alpha", "beta"]).vectors) == 2
+        gateway.revoke()
+        assert client.chat("with new tokens").text == "with new tokens"
+        with pytest.raises(RateLimitError):
+            client.chat("/fail 429 1", timeout=5)
 
 
 def test_the_original_client_through_it(gateway: RunningGateway, plain_nginx: Forwarder) -> None:
