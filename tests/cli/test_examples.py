@@ -108,6 +108,30 @@ def test_governance_quickstart(start_dev: Any, user_home: Path) -> None:
     assert done.stderr == ""
 
 
+def test_gateway_quickstart(user_home: Path) -> None:
+    done = run("gateway_quickstart.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "|one| two| three| four| five|||stop" in done.stdout
+    lines = len((EXAMPLES / "gateway_quickstart.py").read_text("utf-8").splitlines())
+    assert f"The tool says: {lines}" in done.stdout
+    assert "Triage(line=12, title=" in done.stdout
+    assert "the same text, the same vector: True" in done.stdout
+    assert "6 calls, " in done.stdout
+    assert done.stderr == ""
+    assert not list(user_home.iterdir()), "its service was temporary"
+
+
+def test_gateway_async(user_home: Path) -> None:
+    done = run("gateway_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "every answer is whole: True" in done.stdout
+    assert "left after '" in done.stdout
+    assert "refused: model openai:gpt-huge is not allowed" in done.stdout
+    assert "asked to wait 3600 seconds" in done.stdout
+    assert "100 calls, " in done.stdout
+    assert done.stderr == ""
+
+
 def test_governance_async(user_home: Path) -> None:
     done = run("governance_async.py", user_home)
     assert done.returncode == 0, done.stderr
