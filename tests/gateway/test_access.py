@@ -28,6 +28,7 @@ from ostiary.gateway.client import (
 from ostiary.gateway.endpoints import safe_endpoint
 from ostiary.gateway.errors import (
     ConfigurationError,
+    ForbiddenError,
     SageSanctumError,
     SpiffeAuthError,
     TraTAcquisitionError,
@@ -232,6 +233,26 @@ def test_a_token_that_cannot_be_had_is_an_error(
             access.get_trat()
         with pytest.raises(kind):
             run(access.get_trat_async())
+
+
+@pytest.mark.parametrize("name", ["RUN_ID", "ORG_ID"])
+def test_the_token_of_another_run_is_not_used(files: dict[str, str], name: str, run: Run) -> None:
+    """Two runs' files mixed up: found here, and not by what the other run may do."""
+    mixed = access_from_environment(files | {name: "other"})
+    for call in (mixed.get_trat, mixed.get_credentials):
+        with pytest.raises(ForbiddenError, match=f"{name.lower()} '.*' and this process 'other'"):
+            call()
+    for start in (mixed.get_trat_async, mixed.get_credentials_async):
+        with pytest.raises(ForbiddenError) as caught:
+            run(start())
+    assert caught.value.exit_code == 20
+    with pytest.raises(ForbiddenError):
+        pickle.loads(pickle.dumps(mixed)).get_trat()
+    # A token that names no run is not one of another.
+    write(Path(files["TRAT_FILE"]), trat(tctx={}))
+    assert mixed.get_trat().tctx.run_id == ""
+    del files[name]
+    assert access_from_environment(files).get_trat()
 
 
 class CountingSource:

@@ -717,6 +717,18 @@ def test_a_storm_of_refusals_asks_once(sidecars: Sidecars) -> None:
     assert len(sidecar.asked) == 2
 
 
+def test_a_file_that_never_looks_settled_does_not_undo_a_renewal(
+    path: Path, sidecars: Sidecars, get: Get, clock: Clock
+) -> None:
+    """Its time lies ahead, on another machine's clock, so that it is read at every look."""
+    one, two = trat(300), trat(900, jti="2")
+    client = TransactionTokenClient(write(path, one, age=-3600), sidecars(two).where)
+    assert get(client).raw == one
+    clock.ahead = 295
+    for _ in range(3):
+        assert get(client).raw == two
+
+
 def test_nothing_to_forget(path: Path) -> None:
     TransactionTokenClient(path).invalidate()
     TransactionTokenClient().invalidate(TransactionToken.from_jwt(trat()))

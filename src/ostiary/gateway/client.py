@@ -20,7 +20,7 @@ from .auth.credentials import GatewayCredentials, hidden_token
 from .auth.spiffe import JWTSource, SvidSource, WorkloadJWTSource
 from .auth.trat import TransactionToken, TransactionTokenClient
 from .endpoints import safe_endpoint, socket_url, unsafe
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ForbiddenError
 
 __all__ = [
     "DirectProviderClient",
@@ -95,12 +95,17 @@ class SpiffeGatewayClient(GatewayAccess):
         gateway_socket: str | os.PathLike[str] | None = None,
         *,
         gateway_url: str | None = None,
+        run_id: str | None = None,
+        org_id: str | None = None,
     ) -> None:
         """Take the two sources, and where the gateway is.
 
         `gateway_socket` is the path of its Unix socket. Only who names a `gateway_url` instead
         has TCP: `https://...`, or `http://` on this machine. Without either, the environment's
         `LLM_GATEWAY_SOCKET` is used; without that, `ConfigurationError`.
+
+        With `run_id` and `org_id` a Transaction Token that names others is a `ForbiddenError`:
+        what it allows is not for this process.
         """
         if gateway_socket and gateway_url:
             raise ConfigurationError("give gateway_socket or gateway_url, not both")
@@ -119,6 +124,8 @@ class SpiffeGatewayClient(GatewayAccess):
             self._endpoint = socket_url(named)
         self._jwt_source = jwt_source
         self._trat_client = trat_client
+        self._run = {"run_id": run_id, "org_id": org_id}
+        self._fine: TransactionToken | None = None
         self._last: tuple[Secret, TransactionToken, GatewayCredentials] | None = None
         self.abandon()
         forget_after_fork(self)
@@ -153,11 +160,11 @@ class SpiffeGatewayClient(GatewayAccess):
             svid = source.get_secret()
         else:
             svid = hidden_token(source.get_token())
-        return self._credentials(svid, self._trat_client.get_token())
+        return self._credentials(svid, self.get_trat())
 
     async def get_credentials_async(self) -> GatewayCredentials:
         """Return both tokens without blocking the loop."""
-        trat = await self._trat_client.get_token_async()
+        trat = await self.get_trat_async()
         source = self._jwt_source
         if isinstance(source, JWTSource):
             svid = source.get_secret()
@@ -179,11 +186,23 @@ class SpiffeGatewayClient(GatewayAccess):
 
     def get_trat(self) -> TransactionToken:
         """Return what this run may do; raise an `AuthError` when that cannot be had."""
-        return self._trat_client.get_token()
+        return self._of_this_run(self._trat_client.get_token())
 
     async def get_trat_async(self) -> TransactionToken:
         """Return what this run may do without blocking the loop."""
-        return await self._trat_client.get_token_async()
+        return self._of_this_run(await self._trat_client.get_token_async())
+
+    def _of_this_run(self, trat: TransactionToken) -> TransactionToken:
+        if trat is not self._fine:
+            for name, expected in self._run.items():
+                found = getattr(trat.tctx, name)
+                if expected and found and found != expected:
+                    raise ForbiddenError(
+                        f"the Transaction Token has the {name} {found!r} and this process "
+                        f"{expected!r}; it was given the token of another run"
+                    )
+            self._fine = trat
+        return trat
 
     def invalidate(self, credentials: GatewayCredentials | None = None) -> None:
         """Forget the tokens, as after a 401, so that the next call looks for others.
@@ -210,13 +229,16 @@ class SpiffeGatewayClient(GatewayAccess):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _gateway, (self._jwt_source, self._trat_client, self._endpoint)
+        return _gateway, (self._jwt_source, self._trat_client, self._endpoint, self._run)
 
 
 def _gateway(
-    jwt_source: SvidSource, trat_client: TransactionTokenClient, endpoint: str
+    jwt_source: SvidSource,
+    trat_client: TransactionTokenClient,
+    endpoint: str,
+    run: dict[str, str | None],
 ) -> SpiffeGatewayClient:
-    return SpiffeGatewayClient(jwt_source, trat_client, gateway_url=endpoint)
+    return SpiffeGatewayClient(jwt_source, trat_client, gateway_url=endpoint, **run)
 
 
 @final

@@ -208,9 +208,10 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True):
             svid = WorkloadJWTSource(self.audience or "", socket=self.workload_socket)
         trat = TransactionTokenClient(self.trat_file, self.sidecar_socket)
         where = self.gateway or ""
+        run = {"run_id": self.run_id or None, "org_id": self.org_id or None}
         if "://" in where:
-            return SpiffeGatewayClient(svid, trat, gateway_url=where)
-        return SpiffeGatewayClient(svid, trat, where)
+            return SpiffeGatewayClient(svid, trat, gateway_url=where, **run)
+        return SpiffeGatewayClient(svid, trat, where, **run)
 
 
 def direct_allowed(environ: Mapping[str, str]) -> bool:

@@ -344,9 +344,10 @@ class TransactionTokenClient:
                 self._file_problem = f"{file.path}: {error}"
                 return
             self._file_problem = ""
-            if found is self._held:
-                return
-            if time.time() < found.exp and found.token != self._refused:
+            now, held = time.time(), self._held
+            if found is known and held is not None and now < held.exp:
+                return  # nothing new, and the sidecar's may be newer
+            if now < found.exp and found.token != self._refused:
                 self._hold(found)
 
     def _hold(self, token: TransactionToken) -> None:
