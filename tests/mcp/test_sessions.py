@@ -17,6 +17,7 @@ from ostiary.gateway.errors import (
     GatewaySizeLimitError,
 )
 from ostiary.gateway.mcp import MCPGatewayClient
+from tests.http.conftest import recorded
 from tests.http.peer import Exchange, HttpPeer
 
 from .conftest import asked
@@ -165,6 +166,40 @@ def test_a_long_answer_meets_the_limit(gateway: Any) -> None:
     server = OldServer(lambda exchange, asked: text(exchange, asked, "x" * 100_000))
     with pytest.raises(GatewaySizeLimitError):
         call(gateway, server, limits=Limits(body=50_000, decompressed_body=50_000))
+
+
+def drop(exchange: Exchange, asked: dict[str, Any]) -> None:
+    exchange.link.close()
+
+
+def refuse(exchange: Exchange, asked: dict[str, Any]) -> None:
+    exchange.json({"error": {"code": "busy"}}, 500)
+
+
+def nonsense(exchange: Exchange, asked: dict[str, Any]) -> None:
+    result(exchange, asked, {"content": 1})
+
+
+def hang(exchange: Exchange, asked: dict[str, Any]) -> None:
+    exchange.link.wait_gone()
+
+
+@pytest.mark.parametrize("answer", [drop, refuse, nonsense, hang])
+def test_no_traceback_holds_arguments_or_tokens(gateway: Any, answer: Answer) -> None:
+    """Not in the texts, and not in the locals that an error reporter would collect."""
+    private = "private-argument"
+
+    async def work(client: MCPGatewayClient) -> None:
+        with pytest.raises(GatewayError) as caught:
+            await client.invoke_tool("tools", "echo", {"text": private})
+        found = recorded(caught.value)
+        assert private not in found
+        for path in (gateway.svid_file, gateway.trat_file):
+            assert path.read_text().strip() not in found
+
+    with HttpPeer(OldServer(answer)) as peer:
+        settings = {"timeout": 1.5 if answer is hang else 20}
+        asked(gateway.environment, work, socket_path=peer.where, max_retries=0, **settings)
 
 
 def test_the_servers_prose_stays_in_the_body(gateway: Any) -> None:

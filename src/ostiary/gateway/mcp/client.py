@@ -146,15 +146,20 @@ class MCPGatewayClient:
         to stop; `GatewayBadGatewayError` when the server died of it.
         """
         if tool not in (await self.allowed_tools()).get(server, ()):
+            del arguments
             raise ScopeNotAuthorizedError(
                 f"this run may not use the tool {tool!r} of the MCP server {server!r}; nothing "
                 "was sent. Its Transaction Token lists what it may under tctx.allowed_tools"
             )
-        given = _plain(arguments)
-        with telemetry.operation("execute_tool", name=tool, about={"tool.type": "extension"}):
-            return await self._ready().call_tool(
-                server, tool, given, self._seconds(timeout), on_progress
-            )
+        given: dict[str, Any] | None = None
+        try:
+            given = _plain(arguments)
+            with telemetry.operation("execute_tool", name=tool, about={"tool.type": "extension"}):
+                return await self._ready().call_tool(
+                    server, tool, given, self._seconds(timeout), on_progress
+                )
+        finally:
+            del arguments, given  # a traceback records the locals of the frames that raise
 
     async def invoke_tool(
         self,
@@ -167,7 +172,10 @@ class MCPGatewayClient:
         Members: `content`, `isError`, and `structuredContent` of a tool with an output schema.
         Otherwise as `call_tool`.
         """
-        result = await self.call_tool(server, tool, arguments)
+        try:
+            result = await self.call_tool(server, tool, arguments)
+        finally:
+            del arguments  # a traceback records the locals of the frames that raise
         found: dict[str, Any] = {"content": list(result.content), "isError": result.is_error}
         if result.structured is not None:
             found["structuredContent"] = result.structured

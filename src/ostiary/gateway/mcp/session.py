@@ -126,23 +126,8 @@ class Sessions:
         on_progress: Progress | None,
     ) -> MCPToolResult:
         """Call a tool, once."""
-
-        async def ask(client: Client) -> MCPToolResult:
-            result = await client.call_tool(
-                tool,
-                arguments,
-                progress_callback=on_progress,
-            )
-            blocks = [
-                block.model_dump(mode="json", by_alias=True, exclude_none=True)
-                for block in result.content
-            ]
-            return MCPToolResult(
-                content=tuple(blocks),
-                structured=result.structured_content,
-                is_error=bool(result.is_error),
-            )
-
+        ask = _calling(tool, arguments, on_progress)
+        del arguments  # a traceback records the locals of the frames that raise
         return await self._ask(server, f"tools/call of {server}/{tool}", timeout, ask)
 
     async def close(self) -> None:
@@ -227,6 +212,24 @@ class Sessions:
             raise GatewayStateError(
                 "the MCP client belongs to another event loop; make one for this loop"
             )
+
+
+def _calling(
+    tool: str, arguments: dict[str, Any] | None, on_progress: Progress | None
+) -> Callable[[Client], Awaitable[MCPToolResult]]:
+    async def ask(client: Client) -> MCPToolResult:
+        result = await client.call_tool(tool, arguments, progress_callback=on_progress)
+        blocks = [
+            block.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for block in result.content
+        ]
+        return MCPToolResult(
+            content=tuple(blocks),
+            structured=result.structured_content,
+            is_error=bool(result.is_error),
+        )
+
+    return ask
 
 
 def _mounted(server: str) -> str:

@@ -76,9 +76,14 @@ class PoolTransport(httpx2.AsyncBaseTransport):
         try:
             return await self._sent(request, headers, body)
         except OstiaryError as error:
-            failure = adopt(error, FAMILY)
+            # Without its frames, whose locals hold what was sent.
+            failure = adopt(error, FAMILY).with_traceback(None)
         if not self.opened:
-            raise failure
+            del request, body, headers
+            try:
+                raise failure
+            finally:
+                del failure
         return self._named(failure, body)
 
     async def _sent(
