@@ -490,6 +490,34 @@ def test_a_run_on_another_thread(external: Environ, written: Written) -> None:
     assert written()["metadata"] == {"asked": True}
 
 
+def test_a_shutdown_never_ends_the_process(external: Environ, written: Written) -> None:
+    """It may be another's: an agent that is overdue is waited for, and not killed with it."""
+
+    async def run(self: Agent, input: RepositoryInput) -> AgentResult:
+        runner.shutdown("asked")
+        runner.shutdown("asked again")
+        time.sleep(1.5)  # longer than the grace, the cancellation and the slack together
+        return AgentResult()
+
+    runner = AgentRunner(agent(run), environ=external, grace_period=0.0, cancel_period=0.01)
+    assert runner.run() == 130
+    assert written()["signal"] == "asked"
+
+
+def test_on_uvloop(external: Environ, written: Written) -> None:
+    uvloop = pytest.importorskip("uvloop", reason="uvloop is not installed")
+
+    async def run(self: Agent, input: RepositoryInput) -> AgentResult:
+        assert type(asyncio.get_running_loop()).__module__.startswith("uvloop")
+        signal.raise_signal(signal.SIGTERM)
+        await self.wait_for_shutdown()
+        return AgentResult(metadata={"answer": await asyncio.to_thread(lambda: 7)})
+
+    runner = AgentRunner(agent(run), environ=external, loop_factory=uvloop.new_event_loop)
+    assert runner.run() == 130
+    assert written()["metadata"] == {"answer": 7}
+
+
 @tidy
 def test_a_shutdown_before_the_run(external: Environ) -> None:
     async def run(self: Agent, input: RepositoryInput) -> AgentResult:

@@ -116,6 +116,7 @@ class AgentRunner:
         self._state = _State()
         # Safe to use in a signal handler, which locks are not.
         self._watch: SimpleQueue[str] = SimpleQueue()
+        self._signalled = False
         self._ran = False
         self._log = get_logger("ostiary.agent")
 
@@ -129,7 +130,7 @@ class AgentRunner:
         May be called outside the main thread, where signals are not handled: use `shutdown`.
         """
         if self._ran:
-            self._state, self._watch = _State(), SimpleQueue()
+            self._state, self._watch, self._signalled = _State(), SimpleQueue(), False
         self._ran = True
         try:
             configure_logging(self._log_format, self._verbose, environ=self._environ)
@@ -157,7 +158,11 @@ class AgentRunner:
         return code
 
     def shutdown(self, reason: str = "shutdown") -> None:
-        """Ask the agent to finish, as a first signal does; from any thread."""
+        """Ask the agent to finish, as a first signal does; from any thread.
+
+        It is cancelled when its grace is over. The process, which may be another's, is never
+        ended for it.
+        """
         self._stop(reason)
 
     # --- signals
@@ -170,15 +175,16 @@ class AgentRunner:
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
         # Between any two instructions of the main thread: nothing here takes a lock.
-        if self._state.signal:
+        if self._signalled:
             self._watch.put("force")
         else:
+            self._signalled = True
             self._stop(signal.Signals(number).name)
+            self._watch.put("stop")
 
     def _stop(self, reason: str) -> None:
         if not self._state.signal:
             self._state.signal = reason
-            self._watch.put("stop")
         loop, requested = self._loop, self._requested
         if loop is not None and requested is not None:
             try:
@@ -236,10 +242,11 @@ class AgentRunner:
                 agent = self._class(context)
                 agent._shutdown = self._requested  # pyright: ignore[reportPrivateUsage]
                 self._state.agent = agent
-                self._log.info("agent_starting", agent=agent.name, version=agent.version)
-                given = self._input or context.load_input(self._class.input_type)
-                self._state.input = given
-                return await self._run_agent(agent, given)
+                with bound(agent=agent.name):
+                    self._log.info("agent_starting", version=agent.version)
+                    given = self._input or context.load_input(self._class.input_type)
+                    self._state.input = given
+                    return await self._run_agent(agent, given)
             finally:
                 await self._close_context(context)
 
@@ -359,7 +366,7 @@ class AgentRunner:
         if result is not None:
             result.duration_seconds = duration
         record = self._record(result, code, error, duration)
-        with bound(run_id=record.run_id, org_id=record.org_id):
+        with bound(agent=record.agent, run_id=record.run_id, org_id=record.org_id):
             return self._put_out(result, record)
 
     def _put_out(self, result: AgentResult | None, record: RunRecord) -> int:
@@ -380,7 +387,6 @@ class AgentRunner:
         code = self._write_record(replace(record, exit_code=code, error=error, files=files))
         self._log.info(
             "agent_completed",
-            agent=record.agent,
             duration=round(record.duration_seconds, 3),
             exit_code=code,
         )

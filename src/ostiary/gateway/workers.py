@@ -8,6 +8,7 @@ the runner, whose loop runs blocking calls here.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from queue import Empty, SimpleQueue
@@ -61,9 +62,10 @@ class Workers(ThreadPoolExecutor):
             self.join(None)
 
     def join(self, timeout: float | None) -> bool:
-        """Wait at most `timeout` seconds for each thread; return whether all have ended."""
+        """Wait at most `timeout` seconds, None for no limit; return whether all have ended."""
+        until = None if timeout is None else time.monotonic() + timeout
         for thread in self._made:
-            thread.join(timeout)
+            thread.join(None if until is None else max(0.0, until - time.monotonic()))
         return not any(thread.is_alive() for thread in self._made)
 
     def _drop(self) -> None:
