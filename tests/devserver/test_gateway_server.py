@@ -198,6 +198,27 @@ def test_the_sidecar_hands_out_what_is_current() -> None:
         assert asked() != second
 
 
+def test_a_disk_that_takes_no_tokens(caplog: pytest.LogCaptureFixture) -> None:
+    """The sidecar goes on; the files follow as soon as they can."""
+    hands = Hands()
+    with running(tcp=False, demo=True, clock=hands.clock()) as server:
+        gateway = server.gateway
+        away = gateway.svid_file.parent.with_name("away")
+        gateway.svid_file.parent.rename(away)
+        hands.forward(200)
+        with Web(gateway.sidecar_path) as web:
+            fresh = web.get("/trat").body.decode()
+        assert expiry(fresh) == hands.wall + 300
+        assert "cannot write" in caplog.text
+        assert fresh not in caplog.text
+        with pytest.raises(DevserverError, match="cannot write"):
+            gateway.rotate()
+        away.rename(gateway.svid_file.parent)
+        with Web(gateway.sidecar_path) as web:
+            again = web.get("/trat").body.decode()
+        assert gateway.trat_file.read_text().strip() == again
+
+
 def test_the_sidecar_gives_nothing_else(gateway: RunningGateway) -> None:
     for method, path, status in (
         ("GET", "/health", 200),

@@ -7,21 +7,27 @@ A file is replaced whole, so that a reader sees the old token or the new one. Ne
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import secrets
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final, final
 
 from ..clock import Clock
+from ..faults import DevserverError
 from ..home import create_private
 from .trust import Grant, TrustDomain
 
 __all__ = ["Run", "Runs"]
 
+_log = logging.getLogger(__name__)
+
 # Looked at again at least this often: timers stand still while a laptop sleeps, expiry does not.
 _LOOK_EVERY: Final = 30.0
 # At half their life: a client that reads its file when a token runs out finds a fresh one.
 _SHARE: Final = 0.5
+_AGAIN_AFTER: Final = 1.0
 
 
 @final
@@ -81,7 +87,7 @@ class Runs:
     def current_trat(self, run: Run) -> str:
         """Return the run's transaction token, a new one if half of its life is over."""
         if self._rotate and self._clock.wall() >= run.trat_due:
-            self._renew_trat(run)
+            self._try(self._renew_trat, run)
         return run.trat
 
     def close(self) -> None:
@@ -90,40 +96,55 @@ class Runs:
             self._timer.cancel()
             self._timer = None
 
+    # A token that cannot be written is handed out by the sidecar all the same, and tried again.
+
     def _renew_svid(self, run: Run) -> None:
         run.svid, _ = self._trust.issue_svid(run.grant)
-        run.svid_due = self._clock.wall() + run.grant.svid_ttl * _SHARE
         _replace(run.svid_file, run.svid)
+        run.svid_due = self._clock.wall() + run.grant.svid_ttl * _SHARE
 
     def _renew_trat(self, run: Run) -> None:
         run.trat, _ = self._trust.issue_trat(run.grant)
-        run.trat_due = self._clock.wall() + run.grant.trat_ttl * _SHARE
         _replace(run.trat_file, run.trat)
+        run.trat_due = self._clock.wall() + run.grant.trat_ttl * _SHARE
 
-    def _schedule(self) -> None:
+    def _try(self, renew: Callable[[Run], None], run: Run) -> bool:
+        try:
+            renew(run)
+        except DevserverError as error:
+            _log.critical("%s", error)
+            return False
+        return True
+
+    def _schedule(self, *, soonest: float = 0.05) -> None:
         if not self._rotate:
             return
         self.close()
         due = min(min(run.svid_due, run.trat_due) for run in self._known.values())
-        delay = min(max(due - self._clock.wall(), 0.05), _LOOK_EVERY)
+        delay = min(max(due - self._clock.wall(), soonest), _LOOK_EVERY)
         self._timer = asyncio.get_running_loop().call_later(delay, self._look)
 
     def _look(self) -> None:
         now = self._clock.wall()
+        well = True
         for run in self._known.values():
             if now >= run.svid_due:
-                self._renew_svid(run)
+                well &= self._try(self._renew_svid, run)
             if now >= run.trat_due:
-                self._renew_trat(run)
-        self._schedule()
+                well &= self._try(self._renew_trat, run)
+        self._schedule(soonest=0.05 if well else _AGAIN_AFTER)
 
 
 def _replace(path: Path, token: str) -> None:
     """Put a new 0600 file in the place of `path`, in one step."""
     fresh = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
-    create_private(fresh, token.encode("ascii") + b"\n")
+    problem: str | None
     try:
+        create_private(fresh, token.encode("ascii") + b"\n")
         os.replace(fresh, path)
-    except BaseException:
+        return
+    except OSError as error:
+        problem = error.strerror
+    finally:
         fresh.unlink(missing_ok=True)
-        raise
+    raise DevserverError(f"cannot write {path}: {problem}; see to the directory and the disk")
