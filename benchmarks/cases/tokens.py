@@ -18,7 +18,7 @@ from .gateway import ASYNC, LAST, SYNC, model_of, request
 
 ALONE = 200
 """How many tokens a stream has that is read alone."""
-EACH = 56
+EACH = 38
 """And one of many."""
 FIRST = 2
 """And one that only opens its connection."""
