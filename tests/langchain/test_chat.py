@@ -39,10 +39,13 @@ from ostiary.gateway import (
     ConfigurationError,
     DirectProviderClient,
     GatewayError,
+    JWTSource,
     ModelNotAuthorizedError,
     ModelRef,
     RateLimitError,
     SageSanctumError,
+    SpiffeGatewayClient,
+    TransactionTokenClient,
 )
 from ostiary.gateway.http import GatewayHttpClient
 from ostiary.gateway.llm.clients import Clients
@@ -463,6 +466,25 @@ def test_what_changes_an_answer_changes_the_key(ask: Any) -> None:
     keys.append(models[0]._get_llm_string(stop=["y"]))
     assert len(set(keys)) == len(keys)
     assert models[0]._get_llm_string() == keys[0]
+
+
+def test_an_answer_is_its_organisations(ask: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    cache = InMemoryCache()
+    model = ask(says("To one."), says("To another."), says("By other tokens."), cache=cache).model
+    monkeypatch.setenv("ORG_ID", "1")
+    assert model.invoke("Hello").content == "To one."
+    monkeypatch.setenv("ORG_ID", "2")
+    assert model.invoke("Hello").content == "To another."
+    access = model.gateway_client
+    other = SpiffeGatewayClient(
+        JWTSource("/run/other/svid.jwt"),
+        TransactionTokenClient("/run/other/trat.jwt"),
+        access.get_endpoint("openai").removeprefix("unix://"),
+    )
+    elsewhere = GatewayChatModel("openai:gpt-4o", gateway_client=other, cache=cache)
+    assert elsewhere._identifying_params == model._identifying_params
+    assert elsewhere._get_llm_string() != model._get_llm_string()
+    assert "eyJ" not in model._get_llm_string()
 
 
 def test_a_cache_answers_what_was_asked_before(ask: Any) -> None:

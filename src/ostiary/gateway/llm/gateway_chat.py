@@ -10,6 +10,7 @@ from __future__ import annotations
 from . import _langchain as _langchain  # says what to install when it is not there
 
 # isort: split
+import os
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from typing import Any, Final, Literal, Self, Unpack
@@ -207,6 +208,12 @@ class GatewayChatModel(BaseChatModel):
     ) -> dict[str, Any]:
         # LangChain's own puts the call's stop, even when it has none, in the place of the model's.
         return super()._get_invocation_params(self.stop if stop is None else stop, **kwargs)
+
+    def _get_llm_string(self, stop: list[str] | None = None, **kwargs: Any) -> str:
+        # What caches go by: an answer given to one organisation is none for another, even where
+        # both have one gateway.
+        tenant = (os.environ.get("ORG_ID", ""), repr(self._access))
+        return f"{super()._get_llm_string(stop, **kwargs)}---{tenant}"
 
     def _get_ls_params(self, stop: list[str] | None = None, **kwargs: Any) -> LangSmithParams:
         ref = self._ref(kwargs.get("model"))
