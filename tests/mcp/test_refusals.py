@@ -9,6 +9,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
@@ -221,6 +223,42 @@ def test_there_are_no_sessions(gateway: Any, pool: Pool, method: str) -> None:
 def test_what_is_no_request_is_answered(gateway: Any, pool: Pool, body: bytes) -> None:
     reply = post(pool, "tools", body, {**MODERN, **proof(gateway.environment)})
     assert 400 <= reply.status < 500
+
+
+JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-3, 3)
+    | st.sampled_from(["echo", "refuse", "text", ""]),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(["name", "arguments", "text", "_meta"]), inner, max_size=3
+        )
+    ),
+    max_leaves=6,
+)
+MESSAGES = st.fixed_dictionaries(
+    {},
+    optional={
+        "jsonrpc": st.sampled_from(["2.0", "1.0"]),
+        "id": JSON,
+        "method": st.sampled_from(["tools/call", "tools/list", "initialize", "x"]) | JSON,
+        "params": JSON,
+        "result": JSON,
+    },
+)
+
+
+@given(message=MESSAGES | JSON, era=st.sampled_from([MODERN, LEGACY, {}]))
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_message_is_too_strange(
+    gateway: Any, pool: Pool, message: Any, era: dict[str, str]
+) -> None:
+    """Whatever is sent, it is answered, by the rules, and as the caller's mistake."""
+    reply = post(pool, "tools", json.dumps(message).encode(), {**era, **proof(gateway.environment)})
+    assert reply.status < 500
+    assert b"there is no tool" not in bytes(reply.body)
 
 
 def test_a_run_may_not_use_anothers_tokens(gateway: Any, pool: Pool) -> None:
