@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import copy
 import pickle
+import ssl
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -14,13 +16,18 @@ import pytest
 from ostiary.devserver import HttpFault
 from ostiary.gateway import (
     AsyncGatewayClient,
+    ChatChunk,
+    ChatReply,
     ConfigurationError,
+    Embeddings,
     GatewayClient,
     Message,
     ModelCategory,
     ModelNotAuthorizedError,
     RateLimitError,
     Tool,
+    ToolCall,
+    Usage,
     access_from_environment,
 )
 from ostiary.gateway.errors import GatewayArgumentError, GatewayConnectionLostError, GatewayError
@@ -241,6 +248,27 @@ def test_settings_that_cannot_be_meant(colour: str, gateway: Any, options: Any) 
     kind: Any = GatewayClient if colour == "sync" else AsyncGatewayClient
     with pytest.raises(GatewayArgumentError):
         kind(access_from_environment(gateway.environment), **options)
+
+
+def test_tls_for_a_socket_cannot_be_meant(connect: Connect, gateway: Any) -> None:
+    client = connect(
+        access_from_environment(gateway.environment), ssl_context=ssl.create_default_context()
+    )
+    with pytest.raises(GatewayArgumentError):
+        client.chat("x")
+    with pytest.raises(GatewayArgumentError):
+        client.health()
+
+
+def test_what_comes_back_travels() -> None:
+    values = (
+        ChatReply("x", (ToolCall("i", "n"),), usage=Usage(1, 2, 3)),
+        ChatChunk("x"),
+        Message.user("x", {"type": "text", "text": "y"}),
+        Embeddings([[1.0]], Usage(1), "m"),
+    )
+    for value in values:
+        assert pickle.loads(pickle.dumps(value)) == copy.deepcopy(value) == value
 
 
 @pytest.mark.parametrize("word", ["/fail 400", "/fail 401", "/cut 1"])

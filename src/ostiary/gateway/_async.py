@@ -18,7 +18,7 @@ from .._io.bounded import async_map_bounded
 from .._io.sockets import deadline_after
 from .._wire.sse import EventDecoder
 from ..config import Limits, timeout_seconds
-from ..errors import OstiaryError, adopt
+from ..errors import InvalidArgumentError, OstiaryError, adopt
 from ..http._async import AsyncPool
 from ..http._heads import HeaderLines
 from . import _batches as batches
@@ -40,6 +40,7 @@ from ._streams._async import AsyncChatStream
 from .client import GatewayAccess
 from .errors import (
     FAMILY,
+    GatewayArgumentError,
     GatewayError,
     GatewayProtocolError,
     StructuredOutputError,
@@ -110,13 +111,12 @@ class AsyncLine:
         self.how: How = structured_by(provider)
         # An access object that has headers of its own is asked for them each time.
         common = type(access).request_headers_async is GatewayAccess.request_headers_async
-        self.pool = AsyncPool(
+        self.pool = _pool_of(
             access.get_endpoint(provider),
             headers=self.dialect.headers or None,
             credentials=AsyncProof(access, provider).headers
             if common
             else partial(access.request_headers_async, provider),
-            family=FAMILY,
             **behaviour.pool_arguments(retries=retries),
         )
 
@@ -487,8 +487,8 @@ class AsyncGatewayClient:
         if not self._gateway:
             return False
         arguments = self._behaviour.pool_arguments(retries=False)
-        arguments |= {"timeout": timeout, "max_connections": 1, "family": FAMILY}
-        pool = AsyncPool(self._access.get_endpoint("health"), **arguments)
+        arguments |= {"timeout": timeout, "max_connections": 1}
+        pool = _pool_of(self._access.get_endpoint("health"), **arguments)
         try:
             await pool.call(HEALTH)
         except GatewayError:
@@ -554,6 +554,14 @@ class AsyncGatewayClient:
             return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
         except OstiaryError as error:
             raise adopt(error, FAMILY) from None
+
+
+def _pool_of(endpoint: str, **arguments: Any) -> AsyncPool:
+    try:
+        return AsyncPool(endpoint, family=FAMILY, **arguments)
+    except InvalidArgumentError as error:
+        problem = error.message
+    raise GatewayArgumentError(problem)
 
 
 def _restore(cls: type[AsyncGatewayClient], behaviour: Behaviour) -> AsyncGatewayClient:

@@ -20,7 +20,7 @@ from .._io.bounded import map_bounded
 from .._io.sockets import deadline_after
 from .._wire.sse import EventDecoder
 from ..config import Limits, timeout_seconds
-from ..errors import OstiaryError, adopt
+from ..errors import InvalidArgumentError, OstiaryError, adopt
 from ..http._heads import HeaderLines
 from ..http._sync import Pool
 from . import _batches as batches
@@ -42,6 +42,7 @@ from ._streams._sync import ChatStream
 from .client import GatewayAccess
 from .errors import (
     FAMILY,
+    GatewayArgumentError,
     GatewayError,
     GatewayProtocolError,
     StructuredOutputError,
@@ -112,13 +113,12 @@ class Line:
         self.how: How = structured_by(provider)
         # An access object that has headers of its own is asked for them each time.
         common = type(access).request_headers is GatewayAccess.request_headers
-        self.pool = Pool(
+        self.pool = _pool_of(
             access.get_endpoint(provider),
             headers=self.dialect.headers or None,
             credentials=Proof(access, provider).headers
             if common
             else partial(access.request_headers, provider),
-            family=FAMILY,
             **behaviour.pool_arguments(retries=retries),
         )
 
@@ -485,8 +485,8 @@ class GatewayClient:
         if not self._gateway:
             return False
         arguments = self._behaviour.pool_arguments(retries=False)
-        arguments |= {"timeout": timeout, "max_connections": 1, "family": FAMILY}
-        pool = Pool(self._access.get_endpoint("health"), **arguments)
+        arguments |= {"timeout": timeout, "max_connections": 1}
+        pool = _pool_of(self._access.get_endpoint("health"), **arguments)
         try:
             pool.call(HEALTH)
         except GatewayError:
@@ -550,6 +550,14 @@ class GatewayClient:
             return deadline_after(self._timeout if timeout is UNSET else timeout_seconds(timeout))
         except OstiaryError as error:
             raise adopt(error, FAMILY) from None
+
+
+def _pool_of(endpoint: str, **arguments: Any) -> Pool:
+    try:
+        return Pool(endpoint, family=FAMILY, **arguments)
+    except InvalidArgumentError as error:
+        problem = error.message
+    raise GatewayArgumentError(problem)
 
 
 def _restore(cls: type[GatewayClient], behaviour: Behaviour) -> GatewayClient:
