@@ -332,6 +332,41 @@ def test_json_without_a_schema(model: Model) -> None:
     assert model.text("hello", response_format={"type": "text"}) == "hello"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "instance"),
+    [
+        (True, "say 'hi' 5"),
+        ({"allOf": [{"$ref": "#/$defs/A"}, schema(b={"type": "integer"})],
+          "$defs": {"A": schema(a={"type": "string"})}}, {"a": "hi", "b": 5}),
+        ({"oneOf": [{"type": "null"}, {"type": "boolean"}]}, True),
+        ({"type": ["null", "integer"]}, 5),
+        ({"type": ["null"]}, None),
+        ({"properties": {"a": {"type": "null"}}}, {"a": None}),
+        ({"items": {"type": "string"}}, ["hi"]),
+        ({"type": "array", "prefixItems": [{"type": "integer"}, {"type": "string"}]}, [5, "hi"]),
+        ({"type": "array", "prefixItems": [{"type": "integer"}], "items": False}, [5]),
+        ({"type": "array", "items": {"type": "string"}, "maxItems": 0}, []),
+        ({"type": "object", "additionalProperties": {"type": "integer"}}, {"hi": 5}),
+        ({"type": "object", "additionalProperties": False}, {}),
+        ({"type": "string", "format": "date"}, "2026-01-02"),
+        ({"type": "string", "maxLength": 1}, "h"),
+        ({"type": "integer", "minimum": 6, "default": 9}, 9),
+        ({"type": "number", "minimum": 6, "default": 9.5}, 9.5),
+        ({"type": "integer", "exclusiveMaximum": 0}, -1),
+        ({"type": "integer", "multipleOf": 4}, 4),
+        ({"enum": ["loud", "say"]}, "say"),
+        ({"enum": [7, 8]}, 7),
+        ({"$ref": "#/$defs/a~1b", "$defs": {"a/b": {"const": 1}}}, 1),
+        ({"$ref": "elsewhere.json"}, "hi"),
+        (schema(a={"$ref": "#/properties/b"}, b={"type": "integer"}, c={"type": "integer"}),
+         {"a": 5, "b": 1, "c": 1}),
+    ],
+    ids=range(23),
+)  # fmt: skip
+def test_what_a_schema_is_filled_with(wanted: Any, instance: Any) -> None:
+    assert Filler(wanted, "say 'hi' 5").fill() == instance
+
+
 _leaves = st.one_of(
     st.just({"type": "string"}),
     st.builds(lambda n: {"type": "string", "minLength": n}, st.integers(0, 20)),

@@ -190,6 +190,37 @@ def test_a_client_that_leaves_takes_its_upstream_along() -> None:
         thread.join()
 
 
+def test_a_client_that_does_not_wait_for_its_answer() -> None:
+    """Of a call that is not a stream, too."""
+    asked = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def serve() -> None:
+            one, _ = listening.accept()
+            with one:
+                one.settimeout(60)
+                one.recv(65536)
+                asked.set()
+                while one.recv(65536):
+                    pass
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}/v1"
+        options = GatewayOptions(
+            forward={"acme": ForwardOptions(base_url=url)},
+            allowed_models={"analysis": ("acme:m",)},
+        )
+        with running(tcp=False, gateway=options) as server:
+            gateway = server.gateway
+            with Web(gateway.socket_path) as web:
+                web.send("POST", CHAT, asking(model="m"), headers=proof(gateway, "acme"))
+                assert asked.wait(60)
+            (call,) = until(gateway.calls)
+            assert (call.status, call.code, call.stream) == (499, "cancelled", False)
+            thread.join()
+
+
 def test_many_at_once(gateway: RunningGateway, headers: dict[str, str]) -> None:
     """Each gets the answer to its own question."""
     wrong: list[Any] = []
