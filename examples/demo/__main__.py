@@ -99,7 +99,7 @@ def main() -> int:
     )
     parser.add_argument("--agents", type=int, default=200, help="how many, up to 1000 (200)")
     parser.add_argument("--threads", type=int, help="how many of them on threads (a tenth)")
-    parser.add_argument("--seconds", type=float, default=5.0, help="for how long (5)")
+    parser.add_argument("--seconds", type=float, default=4.0, help="for how long (4)")
     parser.add_argument(
         "--no-scan", action="store_true", help="leave out the scan of this repository"
     )
