@@ -38,7 +38,7 @@ from ostiary.gateway.settings import GatewaySettings, direct_allowed
 from ostiary.secret import Secret
 from tests.conftest import Run
 from tests.gateway import tokens
-from tests.gateway.test_auth_credentials import assert_hides
+from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import svid, trat, write
 
 KEY = "sk-test-0123456789abcdef"

@@ -6,18 +6,18 @@ import copy
 import dataclasses
 import json
 import pickle
-import traceback
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.errors import OstiaryError, SecretExposureError
+from ostiary.errors import SecretExposureError
 from ostiary.gateway.auth.credentials import GatewayCredentials
 from ostiary.gateway.errors import AuthError, SpiffeAuthError, TraTAcquisitionError
 from ostiary.secret import Secret
 from tests.gateway import tokens
+from tests.gateway.hiding import assert_hides
 
 SVID, TRAT = tokens.svid(), tokens.trat()
 
@@ -117,19 +117,6 @@ def test_what_is_no_token_is_refused(bad: str) -> None:
 def test_a_token_is_text(wrong: Any) -> None:
     with pytest.raises(AuthError, match="text or a Secret"):
         GatewayCredentials(wrong, TRAT)
-
-
-def assert_hides(error: OstiaryError, *secrets: str) -> None:
-    """Neither the error nor the locals of our frames that raised it show a token."""
-    texts = [str(error), repr(error), repr(error.__dict__)]
-    found = traceback.TracebackException.from_exception(error, capture_locals=True)
-    for frame in found.stack:
-        if "/ostiary/" in frame.filename:
-            texts += [str(value) for value in (frame.locals or {}).values()]
-    for text in texts:
-        for secret in secrets:
-            if len(secret) > 3:
-                assert secret not in text
 
 
 @given(st.text(max_size=40), st.text(max_size=40))

@@ -21,7 +21,7 @@ from ostiary.gateway.auth.spiffe import JWTSource, SvidSource, read_svid
 from ostiary.gateway.errors import SpiffeAuthError
 from ostiary.secret import Secret
 from tests.gateway import tokens
-from tests.gateway.test_auth_credentials import assert_hides
+from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import SVID_HEADER, jwt, svid, write
 
 

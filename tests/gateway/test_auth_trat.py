@@ -38,7 +38,7 @@ from ostiary.gateway.errors import (
 from ostiary.secret import Secret
 from tests.conftest import Run
 from tests.gateway import tokens
-from tests.gateway.test_auth_credentials import assert_hides
+from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import TRAT_HEADER, jwt, trat, write
 from tests.http.peer import Exchange, HttpPeer, Script, answer, lost, script, stall
 from tests.transport.peer import Gone

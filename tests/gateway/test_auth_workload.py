@@ -21,7 +21,7 @@ from ostiary.gateway.auth.trat import TransactionTokenClient
 from ostiary.gateway.client import SpiffeGatewayClient, access_from_environment
 from ostiary.gateway.errors import ConfigurationError, SpiffeAuthError
 from tests.conftest import Run
-from tests.gateway.test_auth_credentials import assert_hides
+from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import ID, svid, trat, write
 
 grpc = pytest.importorskip("grpc", reason="the extra spiffe is not installed")

@@ -41,7 +41,7 @@ class GatewayAccess(ABC):
         """Return both tokens, valid now; raise an `AuthError` when one cannot be had."""
 
     async def get_credentials_async(self) -> GatewayCredentials:
-        """Return both tokens without blocking the loop."""
+        """Return both tokens; to be overridden where `get_credentials` may wait."""
         return self.get_credentials()
 
     @abstractmethod
@@ -61,7 +61,7 @@ class GatewayAccess(ABC):
         return None
 
     async def get_trat_async(self) -> TransactionToken | None:
-        """Return what this run may do without blocking the loop."""
+        """Return what this run may do; to be overridden where `get_trat` may wait."""
         return self.get_trat()
 
     def invalidate(self, credentials: GatewayCredentials | None = None) -> None:  # noqa: B027
