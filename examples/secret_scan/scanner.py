@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any, cast
 
 from detect_secrets.core.plugins.util import get_mapping_from_secret_type_to_class
 from detect_secrets.core.potential_secret import PotentialSecret
@@ -84,7 +85,9 @@ def _suspicious(path: Path, text: str, detectors: Sequence[BasePlugin]) -> bool:
     for detector in detectors:
         match detector:
             case RegexBasedDetector():
-                if any(pattern.search(text) for pattern in detector.denylist):
+                # The library leaves open whether they are of text; all of them are.
+                patterns = cast("Iterable[re.Pattern[str]]", cast("Any", detector).denylist)
+                if any(pattern.search(text) for pattern in patterns):
                     return True
             case KeywordDetector():
                 if any(_seen_by(detector, path, line) for line in _lines_with(KEYWORDS, text)):

@@ -185,27 +185,27 @@ def _record(environ: Mapping[str, str]) -> str | None:
 
 
 def _agent(target: str) -> type[SageSanctumAgent[Any]]:
-    from ...gateway import SageSanctumAgent
-
     module_name, _, class_name = target.rpartition(":")
     if not module_name or not class_name.isidentifier():
         raise typer.BadParameter(
             f"{target!r} is not MODULE:CLASS; write package.module:Class or path/to/file.py:Class"
         )
     module = _from_file(Path(module_name)) if module_name.endswith(".py") else _named(module_name)
-    found: object = getattr(module, class_name, None)
-    if not isinstance(found, type) or not issubclass(found, SageSanctumAgent):
-        there = sorted(
-            name
-            for name, one in vars(module).items()
-            if isinstance(one, type)
-            and issubclass(one, SageSanctumAgent)
-            and one is not SageSanctumAgent
-        )
+    found: Any = getattr(module, class_name, None)
+    if not _is_agent(found):
+        there = sorted(name for name, one in vars(module).items() if _is_agent(one))
         raise typer.BadParameter(
             f"{module_name} has no agent {class_name}; it has {', '.join(there) or 'none'}"
         )
-    return found
+    return found  # type: ignore[no-any-return]
+
+
+def _is_agent(found: object) -> bool:
+    from ...gateway import SageSanctumAgent
+
+    if not isinstance(found, type) or found is SageSanctumAgent:
+        return False
+    return issubclass(found, SageSanctumAgent)
 
 
 def _named(name: str) -> ModuleType:
