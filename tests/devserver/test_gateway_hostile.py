@@ -221,6 +221,21 @@ def test_a_client_that_does_not_wait_for_its_answer() -> None:
             thread.join()
 
 
+def test_a_client_that_leaves_stops_a_stream_that_never_waits(
+    gateway: RunningGateway, headers: dict[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The model has all its words at hand, and still says no more of them than are heard."""
+    before = len(gateway.calls())
+    with Web(gateway.socket_path) as web:
+        body = asking("/words 100000") | {"stream": True}
+        web.send("POST", CHAT, body, headers=headers)
+        assert web.head()[0] == 200
+        next(web.chunks())
+    call = until(lambda: gateway.calls()[before:])[0]
+    assert (call.status, call.code) == (499, "cancelled")
+    assert caplog.text.count("socket.send() raised") == 0
+
+
 def test_many_at_once(gateway: RunningGateway, headers: dict[str, str]) -> None:
     """Each gets the answer to its own question."""
     wrong: list[Any] = []

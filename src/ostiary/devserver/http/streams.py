@@ -74,6 +74,9 @@ class EventStream:
         """Send one event: a JSON document on one line."""
         self._written = self._loop.time()
         await self._write(b"data: " + document + b"\n\n", more=True)
+        # What has many events at hand would otherwise not learn that its client has gone, and
+        # hold up the others.
+        await asyncio.sleep(0)
 
     async def _write(self, body: bytes, *, more: bool) -> None:
         message = {"type": "http.response.body", "body": body, "more_body": more}
