@@ -366,6 +366,14 @@ def test_patterns_mean_what_git_means(
         assert ours == expected, (patterns, path)
 
 
+def test_ignore_files_may_be_nested_deeper_than_calls() -> None:
+    ignored = Ignore(["*.log"])
+    for depth in range(1, 5000):
+        ignored = Ignore(["*.tmp"], ["d"] * depth, ignored)
+    assert ignored([*["d"] * 4999, "x.log"], directory=False)
+    assert not ignored([*["d"] * 4999, "x.py"], directory=False)
+
+
 def test_a_hostile_pattern_takes_no_time() -> None:
     """By backtracking these would outlast the machine."""
     ignored = Ignore(

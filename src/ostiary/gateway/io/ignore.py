@@ -60,17 +60,23 @@ class Ignore:
 
         Directories above it are not looked at: whoever walks does not enter ignored ones.
         """
-        return bool(self._decision(path, directory))
+        octets = [_octets(name) for name in path]
+        # The nearest file has the last word; only where it is silent do those above count.
+        # A loop: directories may be nested deeper than calls.
+        here: Ignore | None = self
+        while here is not None:
+            if (found := here._decision(octets[here._base :], directory)) is not None:
+                return found
+            here = here._above
+        return False
 
     def _decision(self, path: Sequence[str], directory: bool) -> bool | None:
-        here = [_octets(name) for name in path[self._base :]]
         for rule in reversed(self._rules):
             if rule.directories_only and not directory:
                 continue
-            if _matches(rule.segments, here if rule.anchored else here[-1:]):
+            if _matches(rule.segments, path if rule.anchored else path[-1:]):
                 return not rule.negated
-        # The nearest file has the last word; only where it is silent do those above count.
-        return None if self._above is None else self._above._decision(path, directory)
+        return None
 
 
 def _rules(lines: Iterable[str]) -> Iterator[_Rule]:
