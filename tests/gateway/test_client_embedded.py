@@ -20,6 +20,7 @@ from ostiary.gateway import (
     ChatReply,
     ConfigurationError,
     Embeddings,
+    GatewayAccess,
     GatewayClient,
     Message,
     ModelCategory,
@@ -30,7 +31,12 @@ from ostiary.gateway import (
     Usage,
     access_from_environment,
 )
-from ostiary.gateway.errors import GatewayArgumentError, GatewayConnectionLostError, GatewayError
+from ostiary.gateway.errors import (
+    GatewayArgumentError,
+    GatewayConnectionLostError,
+    GatewayDeadlineError,
+    GatewayError,
+)
 from tests.http.conftest import recorded
 
 from .clients import Client, Connect
@@ -177,6 +183,33 @@ def test_a_lost_connection_is_paid_for_once(embedded: Client, gateway: Any) -> N
     gateway.faults.add(HttpFault(path="/v1/chat/completions", status=503, times=1))
     assert embedded.chat("x", idempotency_key=True).text == "x"
     assert len(gateway.calls()) > before
+
+
+def test_a_token_that_does_not_come_has_the_time_of_the_call() -> None:
+    class Stuck(GatewayAccess):
+        """A sidecar that never answers."""
+
+        is_gateway_mode = True
+
+        def get_credentials(self) -> Any:
+            raise NotImplementedError
+
+        def get_endpoint(self, provider: str) -> str:
+            return "unix:///nowhere"
+
+        async def get_trat_async(self) -> Any:
+            await asyncio.Event().wait()
+
+    async def main() -> None:
+        async with AsyncGatewayClient(Stuck(), timeout=0.2) as client:
+            with pytest.raises(GatewayDeadlineError):
+                await client.chat("x")
+            with pytest.raises(GatewayDeadlineError):
+                await client.stream_chat("x")
+            with pytest.raises(GatewayDeadlineError):
+                await client.embed("x")
+
+    asyncio.run(main())
 
 
 # --- the client itself

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar, final, overload
 from msgspec import UNSET
 
 from .. import telemetry
+
+# unasync: skip
+from .._io import aio
+
+# unasync: end
 from .._io.bounded import async_map_bounded
 from .._io.sockets import deadline_after
 from .._wire.sse import EventDecoder
@@ -62,6 +67,7 @@ if TYPE_CHECKING:
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
     from ._bodies import Asked
+    from .auth.trat import TransactionToken
     from .dialects import Call
     from .llm.model_ref import ModelRef
     from .llm.model_selector import ModelSelector
@@ -292,7 +298,7 @@ class AsyncGatewayClient:
 
     async def _chat(self, asked: Asked) -> ChatReply[Any]:
         until = self._until(asked.timeout)
-        refs = await self._models(asked.model, CHAT, every=asked.fallback)
+        refs = await self._models(asked.model, CHAT, until, every=asked.fallback)
         for ref in refs[:-1]:
             try:
                 return await self._ask(ref, asked, until, retries=False)
@@ -369,7 +375,7 @@ class AsyncGatewayClient:
     async def begin_stream(self, asked: Asked) -> Begun:
         """Send a stream's request and return what reads it; for `AsyncChatStream` alone."""
         until = self._until(asked.timeout)
-        refs = await self._models(asked.model, CHAT, every=asked.fallback)
+        refs = await self._models(asked.model, CHAT, until, every=asked.fallback)
         for ref in refs[:-1]:
             try:
                 return await self._begin(ref, asked, until, retries=False)
@@ -454,7 +460,7 @@ class AsyncGatewayClient:
         if not given:
             return Embeddings([])
         until = self._until(timeout)
-        ref = (await self._models(model, EMBEDDINGS, every=False))[0]
+        ref = (await self._models(model, EMBEDDINGS, until, every=False))[0]
         line = self._line(ref.provider, True)
         keys = bodies.Keys(idempotency_key)
         unique = list(dict.fromkeys(given)) if deduplicate else given
@@ -500,10 +506,19 @@ class AsyncGatewayClient:
     # --- beneath
 
     async def _models(
-        self, wanted: Model | None, categories: Any, *, every: bool
+        self, wanted: Model | None, categories: Any, until: float, *, every: bool
     ) -> list[ModelRef]:
         self._usage.check()
-        trat = await self._access.get_trat_async() if self._gateway else None
+        trat: TransactionToken | None = None
+        if self._gateway:
+            found = self._access.get_trat_async()
+            # unasync: skip
+            found = aio.within(found, until)
+            # unasync: end
+            try:
+                trat = await found
+            except OstiaryError as error:
+                raise adopt(error, FAMILY) from error.__cause__
         permits = self._permits
         if permits.trat is not trat:
             permits = self._permits = Permits(trat, self._behaviour.models)

@@ -64,6 +64,7 @@ if TYPE_CHECKING:
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
     from ._bodies import Asked
+    from .auth.trat import TransactionToken
     from .dialects import Call
     from .llm.model_ref import ModelRef
     from .llm.model_selector import ModelSelector
@@ -294,7 +295,7 @@ class GatewayClient:
 
     def _chat(self, asked: Asked) -> ChatReply[Any]:
         until = self._until(asked.timeout)
-        refs = self._models(asked.model, CHAT, every=asked.fallback)
+        refs = self._models(asked.model, CHAT, until, every=asked.fallback)
         for ref in refs[:-1]:
             try:
                 return self._ask(ref, asked, until, retries=False)
@@ -369,7 +370,7 @@ class GatewayClient:
     def begin_stream(self, asked: Asked) -> Begun:
         """Send a stream's request and return what reads it; for `ChatStream` alone."""
         until = self._until(asked.timeout)
-        refs = self._models(asked.model, CHAT, every=asked.fallback)
+        refs = self._models(asked.model, CHAT, until, every=asked.fallback)
         for ref in refs[:-1]:
             try:
                 return self._begin(ref, asked, until, retries=False)
@@ -454,7 +455,7 @@ class GatewayClient:
         if not given:
             return Embeddings([])
         until = self._until(timeout)
-        ref = (self._models(model, EMBEDDINGS, every=False))[0]
+        ref = (self._models(model, EMBEDDINGS, until, every=False))[0]
         line = self._line(ref.provider, True)
         keys = bodies.Keys(idempotency_key)
         unique = list(dict.fromkeys(given)) if deduplicate else given
@@ -497,9 +498,17 @@ class GatewayClient:
 
     # --- beneath
 
-    def _models(self, wanted: Model | None, categories: Any, *, every: bool) -> list[ModelRef]:
+    def _models(
+        self, wanted: Model | None, categories: Any, until: float, *, every: bool
+    ) -> list[ModelRef]:
         self._usage.check()
-        trat = self._access.get_trat() if self._gateway else None
+        trat: TransactionToken | None = None
+        if self._gateway:
+            found = self._access.get_trat()
+            try:
+                trat = found
+            except OstiaryError as error:
+                raise adopt(error, FAMILY) from error.__cause__
         permits = self._permits
         if permits.trat is not trat:
             permits = self._permits = Permits(trat, self._behaviour.models)
