@@ -100,6 +100,15 @@ def test_every_parameter_is_sent_under_its_own_name(ask: Any) -> None:
     assert sent["top_k"] == 3
 
 
+def test_no_stops_are_not_sent(ask: Any) -> None:
+    asking = ask(says(), stop=[])
+    asking.model.invoke("Hello")
+    assert "stop" not in body_of(asking.peer)
+    asking = ask(says(), stop=["END"])
+    asking.model.invoke("Hello", stop=[])
+    assert "stop" not in body_of(asking.peer)
+
+
 def test_a_call_has_the_last_word(ask: Any) -> None:
     asking = ask(says(), temperature=0.5, stop=["A"], extra_body={"top_k": 3, "x": 1})
     asking.model.invoke(
@@ -684,17 +693,31 @@ def test_loops_that_follow_one_another_have_one_client(no_leaked_descriptors: No
         for n in range(5):
             assert asyncio.run(model.ainvoke(f"/say {n}")).content == str(n)
         assert len(model.clients._async) == 1
-        with asyncio.Runner() as one, asyncio.Runner() as other:
-            # A loop that rests between two calls keeps its own.
-            stream = model.astream("/say a b c d")
-            first = one.run(anext(stream))
-            assert other.run(model.ainvoke("/say x")).content == "x"
 
-            async def rest() -> list[str]:
-                return [chunk.content async for chunk in stream]
 
-            assert "".join([first.content, *one.run(rest())]) == "a b c d"
-            one.run(model.aclose())
+def test_a_loop_that_rests_keeps_its_client(ask: Any) -> None:
+    """Between two calls on it a loop does not run, and streams of it are open nonetheless."""
+    more = threading.Event()
+
+    def answer(exchange: Any) -> None:
+        exchange.start_events()
+        exchange.chunk('data: {"choices": [{"delta": {"content": "a"}}]}\n\n')
+        more.wait(10)
+        exchange.chunk('data: {"choices": [{"delta": {"content": "b"}}]}\n\ndata: [DONE]\n\n')
+        exchange.end_chunks()
+
+    model = ask(answer, says("x")).model
+    stream = model.astream("Hello")
+
+    async def rest() -> list[str]:
+        return [chunk.content async for chunk in stream]
+
+    with asyncio.Runner() as one, asyncio.Runner() as other:
+        assert one.run(anext(stream)).content == "a"
+        assert other.run(model.ainvoke("Hello")).content == "x"
+        more.set()
+        assert "".join(one.run(rest())) == "b"
+        one.run(model.aclose())
 
 
 def test_tokens_are_estimated_without_a_tokenizer(ask: Any) -> None:
