@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -35,7 +36,7 @@ from ostiary.gateway.errors import (
     GatewayUnavailableError,
 )
 from ostiary.http import RetryInfo
-from tests.http.peer import lost, stall
+from tests.http.peer import Exchange, lost, stall
 
 from .clients import Access, Connect, Peers, bodies, call, fails, reply, says
 
@@ -459,6 +460,25 @@ def test_a_reply_that_does_not_come(connect: Connect, peers: Peers, ends: Any) -
         connect(peer, timeout=0.3 if ends is stall else 30).chat("x")
     assert caught.value.sent
     assert len(peer.asked) == 1
+
+
+def test_a_peer_that_drips_has_no_more_time(connect: Connect, peers: Peers) -> None:
+    """One byte at a time, each soon behind the other: the whole call still has one end."""
+    over = threading.Event()
+    body = json.dumps(reply("x" * 4000)).encode()
+
+    def drips(exchange: Exchange) -> None:
+        exchange.raw(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % len(body))
+        for at in range(len(body)):
+            if over.wait(0.02):
+                return
+            exchange.raw(body[at : at + 1])
+
+    try:
+        with pytest.raises(GatewayDeadlineError):
+            connect(peers(drips), timeout=0.4).chat("x")
+    finally:
+        over.set()
 
 
 def test_429_is_sent_again(connect: Connect, peers: Peers) -> None:
