@@ -5,7 +5,8 @@ that is removed at the end, Ctrl-C included. Every agent logs in to the vault wi
 its own; it asks governance before it acts, talks to a model through the gateway, leases and
 uses credentials, and streams what it is allowed to do. Most agents share one event loop and
 one async client of each service, the others blocking ones on threads. Then the agent of
-examples/secret_scan reads this repository and has the model judge what it finds.
+examples/secret_scan reads this repository, has the model judge what it finds, and moves it
+into the vault.
 
 Exits 0 only when no call failed, every answer was the one to its question, every lease
 granted was given back, governance decided as it must, and what the agents counted is what
@@ -32,7 +33,7 @@ from ostiary.devserver.admin import AdminClient
 
 from .accounts import ask_services, progress, report
 from .agents import prepare, run_agents
-from .scan import Scan, scan_repository
+from .scan import ROOT, Scan, scan_repository
 from .services import DemoError, services_at
 
 
@@ -45,7 +46,7 @@ def loop_factory() -> tuple[str, Callable[[], asyncio.AbstractEventLoop]]:
     return "uvloop", uvloop.new_event_loop
 
 
-def demo(count: int, threads: int, seconds: float, *, scans: bool) -> int:
+def demo(count: int, threads: int, seconds: float, repository: Path | None) -> int:
     """Run it all below a temporary directory; return the exit code."""
     console = Console(highlight=False)
     loop_name, factory = loop_factory()
@@ -63,9 +64,9 @@ def demo(count: int, threads: int, seconds: float, *, scans: bool) -> int:
                 elapsed = one.run(run_agents(services, agents, threads, seconds, show))
             accounts = ask_services(admin, services, agents)
             scan: Scan | None = None
-            if scans:
-                console.print("one more agent looks for secrets in this repository")
-                scan = scan_repository(services, accounts.used, top / "scan")
+            if repository is not None:
+                console.print(f"one more agent looks for secrets in {repository}")
+                scan = scan_repository(repository, services, admin, accounts.used, top / "scan")
             verdict = admin.audit_verify()
             title = f"{count} agents, each with its own key, for {elapsed:.1f} s"
             audit = (verdict.valid, verdict.entries)
@@ -101,8 +102,9 @@ def main() -> int:
     parser.add_argument("--threads", type=int, help="how many of them on threads (a tenth)")
     parser.add_argument("--seconds", type=float, default=4.0, help="for how long (4)")
     parser.add_argument(
-        "--no-scan", action="store_true", help="leave out the scan of this repository"
+        "--repo", type=Path, default=ROOT, help="what to look for secrets in (this repository)"
     )
+    parser.add_argument("--no-scan", action="store_true", help="look for none")
     arguments = parser.parse_args()
     agents: int = arguments.agents
     threads: int = agents // 10 if arguments.threads is None else arguments.threads
@@ -112,7 +114,8 @@ def main() -> int:
     # Both ways of being told to stop run the same clean-up.
     signal.signal(signal.SIGTERM, interrupt)
     try:
-        return demo(agents, threads, arguments.seconds, scans=not arguments.no_scan)
+        repository: Path | None = None if arguments.no_scan else arguments.repo.resolve()
+        return demo(agents, threads, arguments.seconds, repository)
     except KeyboardInterrupt:
         print("stopped; nothing is left behind", file=sys.stderr)
         return 130

@@ -178,7 +178,7 @@ def report(
     )
     if scan is not None and scan.problem is None:
         table.add_section()
-        table.add_row("secret scan of this project", "its record", "elsewhere", "", style="bold")
+        table.add_row("secret scan", "its record", "elsewhere", "", style="bold")
         add_counts(table, scan.counts())
         for name, value in scan.facts():
             table.add_row(name, value)

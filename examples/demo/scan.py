@@ -13,9 +13,11 @@ from pathlib import Path
 
 import msgspec
 
+from ostiary.devserver.admin import AdminClient
+
 from .services import DemoError, Services, Used, clean_environment
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[2]
 AGENT = "examples.secret_scan:SecretScan"
 LONGEST = 300.0
 
@@ -43,6 +45,7 @@ class _Metadata(msgspec.Struct):
     files: int
     findings: int
     triaged: int = 0
+    stored: int = 0
 
 
 class _Record(msgspec.Struct):
@@ -61,15 +64,17 @@ class Scan:
     files: int = 0
     findings: int = 0
     triaged: int = 0
+    stored: tuple[int, int] = (0, 0)
     levels: Counter[str] = field(default_factory=Counter[str])
     seconds: float = 0.0
     tokens: tuple[int, int] = (0, 0)
     used: Used = field(default_factory=Used)
 
     def counts(self) -> dict[str, tuple[int, int]]:
-        """Return what its record says beside what the SARIF file holds and the gateway counted."""
+        """Return what its record says, beside what its report, the vault and the gateway say."""
         return {
             "findings": (self.findings, self.levels.total()),
+            "moved into the vault": self.stored,
             "tokens it said": (self.tokens[0], self.used.prompt_tokens),
             "tokens it was told": (self.tokens[1], self.used.completion_tokens),
         }
@@ -84,16 +89,23 @@ class Scan:
         ]
 
 
-def scan_repository(services: Services, before: Used, output: Path) -> Scan:
-    """Run the agent as `ostiary agent run` does and read what it wrote."""
-    command = ("ostiary", "agent", "run", AGENT, "--repo", REPOSITORY, "--output", output)
+def scan_repository(
+    repository: Path, services: Services, admin: AdminClient, before: Used, output: Path
+) -> Scan:
+    """Run the agent as `ostiary agent run` does and read what it wrote.
+
+    It moves what it finds into the demonstration's vault, which is removed in the end.
+    """
+    environment = clean_environment() | services.ready.gateway.environment
+    environment |= {"SECRET_SCAN_VAULT": "yes", "SANCTUM_VAULT_PATH": str(services.socket.parent)}
+    command = ("ostiary", "agent", "run", AGENT, "--repo", repository, "--output", output)
     done = subprocess.run(
         [sys.executable, "-m", *command],
-        cwd=REPOSITORY,
+        cwd=ROOT,  # where examples/ are
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        env=clean_environment() | services.ready.gateway.environment,
+        env=environment,
         # Ctrl-C is for this process, which then ends that one.
         start_new_session=True,
         check=False,
@@ -112,6 +124,7 @@ def scan_repository(services: Services, before: Used, output: Path) -> Scan:
         files=record.metadata.files,
         findings=record.metadata.findings,
         triaged=record.metadata.triaged,
+        stored=(record.metadata.stored, len(admin.list(prefix="secret-scan/"))),
         levels=Counter(result.level for run in sarif.runs for result in run.results),
         seconds=record.duration_seconds,
         tokens=(

@@ -167,6 +167,25 @@ def test_demo(user_home: Path) -> None:
     assert not list(user_home.iterdir()), "nothing is left behind"
 
 
+def test_a_demo_with_a_repository(user_home: Path, tmp_path: Path) -> None:
+    pytest.importorskip("detect_secrets", reason="the group examples is not installed")
+    repository = tmp_path / "app"
+    repository.mkdir()
+    (repository / "deploy.py").write_text('KEY = "AKIA' + "2E0A8F3B244C9986" + '"\n')
+    few = ("--agents", "2", "--threads", "1", "--seconds", "0.1")
+    done = run(DEMO, user_home, *few, "--repo", str(repository))
+    assert done.returncode == 0, done.stdout + done.stderr
+    table = rows_of(done.stdout)
+    assert table["errors"][0] == "0"
+    assert table["findings"] == ("1", "1", "same")
+    assert table["moved into the vault"] == ("1", "1", "same")
+    said = table["tokens it said"]
+    assert said[0] == said[1] != "0"
+    assert table["judged by a model"][0] == table["files read"][0] == "1"
+    assert "AKIA" not in done.stdout + done.stderr
+    assert not list(user_home.iterdir())
+
+
 def test_a_demo_on_threads_alone(user_home: Path) -> None:
     few = ("--agents", "2", "--threads", "2", "--seconds", "0.1", "--no-scan")
     done = run(DEMO, user_home, *few)
