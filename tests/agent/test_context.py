@@ -19,6 +19,7 @@ from ostiary.gateway import (
     DirectProviderClient,
     Finding,
     GatewayAccess,
+    GatewayUnavailableError,
     InputValidationError,
     Location,
     ModelCategory,
@@ -212,6 +213,10 @@ def test_every_sort_of_client(gateway: Environ, run: Run) -> None:
         answer = await model.ainvoke("four five")
         assert answer.content == "four five"
         assert sum(one.total_tokens for one in context.usage()) > first
+
+        once = context.create_llm_client(ModelCategory.ANALYSIS, max_retries=0)
+        with pytest.raises(GatewayUnavailableError):
+            await once.ainvoke("/fail 503")
 
         embeddings = context.create_embeddings_client()
         vectors = await embeddings.aembed_documents(["a", "b"])

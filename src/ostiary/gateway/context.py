@@ -62,7 +62,7 @@ class AgentContext:
         self._follows_token = False
         self._environ = Environment()
         self._client: gateway.AsyncGatewayClient | None = None
-        self._shared: Clients | None = None
+        self._shared: dict[int | None, Clients] = {}  # by how often a call is sent again
         self._used: dict[str, Usage] = {}  # by clients that are closed
 
     # --- factories
@@ -171,7 +171,8 @@ class AgentContext:
         access = self._access("create_llm_client()")
         ref = self._current_selector("create_llm_client()").select(ModelCategory(category))
         self.logger.debug("creating_llm_client", category=str(category), model_ref=str(ref))
-        settings.setdefault("clients", self._clients())
+        if "http_client" not in settings:
+            settings.setdefault("clients", self._clients(settings.pop("max_retries", None)))
         return llm.GatewayChatModel(ref, gateway_client=access, **settings)
 
     def create_embeddings_client(
@@ -189,7 +190,8 @@ class AgentContext:
         else:
             ref = ModelRef(provider, model) if provider else ModelRef.parse(model)
         self.logger.debug("creating_embeddings_client", model=ref.model, provider=ref.provider)
-        options.setdefault("clients", self._clients())
+        if "http_client" not in options:
+            options.setdefault("clients", self._clients(options.pop("max_retries", None)))
         return llm.GatewayEmbeddings(ref, access, **options)
 
     def create_client(self) -> gateway.AsyncGatewayClient:
@@ -220,8 +222,9 @@ class AgentContext:
         totals = dict(self._used)
         if self._client is not None:
             _add(totals, self._client.usage.by_model)
-        if self._shared is not None:
-            _add(totals, self._shared.usage)
+        # A copy: the runner's watchdog may ask while the loop closes them.
+        for shared in list(self._shared.values()):
+            _add(totals, shared.usage)
         return [
             TokenUsage(model, one.prompt_tokens, one.completion_tokens, one.total_tokens)
             for model, one in sorted(totals.items())
@@ -251,15 +254,13 @@ class AgentContext:
 
     async def aclose(self) -> None:
         """Close every connection that was made through this context; models end with it."""
-        client, shared = self._client, self._shared
+        client, self._client = self._client, None
         if client is not None:
             _add(self._used, client.usage.by_model)
-        if shared is not None:
-            _add(self._used, shared.usage)
-        self._client = self._shared = None
-        if client is not None:
             await client.aclose()
-        if shared is not None:
+        while self._shared:
+            _, shared = self._shared.popitem()
+            _add(self._used, shared.usage)
             await shared.aclose()
 
     # --- inside
@@ -286,12 +287,13 @@ class AgentContext:
             )
         return self.model_selector
 
-    def _clients(self) -> Clients:
-        if self._shared is None:
+    def _clients(self, max_retries: int | None) -> Clients:
+        if max_retries not in self._shared:
             from .llm.clients import Clients
 
-            self._shared = Clients(self.gateway_client)
-        return self._shared
+            options = {} if max_retries is None else {"max_retries": max_retries}
+            self._shared[max_retries] = Clients(self.gateway_client, **options)
+        return self._shared[max_retries]
 
 
 def _add(totals: dict[str, Usage], more: Mapping[str, Usage]) -> None:
