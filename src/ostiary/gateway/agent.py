@@ -24,7 +24,7 @@ InputT = TypeVar("InputT", bound=AgentInput)
 
 @dataclass
 class AgentResult:
-    """What came of a run (protocol section 10).
+    """What came of a run (docs/agents.md).
 
     `exit_code` is what the process ends with, 0 to 255. `error` and `metadata` are written to
     `run.json` beside the output. The runner sets `duration_seconds`.

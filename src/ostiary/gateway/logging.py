@@ -87,7 +87,7 @@ def configure_logging(
     *,
     environ: Mapping[str, str] | None = None,
 ) -> None:
-    """Send log records of every library to stderr (protocol section 14).
+    """Send log records of every library to stderr (docs/agents.md).
 
     `log_format` is `text` or `json`; None takes OSTIARY_LOG_FORMAT, and without that text on a
     terminal and JSON elsewhere. `verbose` means DEBUG, otherwise it is INFO; None takes

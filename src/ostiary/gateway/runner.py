@@ -79,7 +79,7 @@ class _Outcome:
 
 
 class AgentRunner:
-    """Run an agent to its end: `sys.exit(AgentRunner(MyAgent).run())` (protocol section 10)."""
+    """Run an agent to its end: `sys.exit(AgentRunner(MyAgent).run())` (docs/agents.md)."""
 
     def __init__(
         self,

@@ -66,7 +66,7 @@ class Fix:
 
 @dataclass
 class Finding:
-    """One thing found (protocol section 13).
+    """One thing found (docs/agents.md).
 
     `id` names the rule, and findings with the same id are of one rule. `severity` is critical,
     high, medium, low or note; `confidence` high, medium or low. `cwe` is a number or `CWE-89`.

@@ -63,7 +63,7 @@ class AgentInput(ABC):
 
 @dataclass
 class RepositoryInput(AgentInput):
-    """A checkout of a repository (protocol section 12).
+    """A checkout of a repository (docs/agents.md).
 
     `path` is its root, `ref` the git reference under analysis, `url` where it came from; both
     may be empty. Nothing is read before a method is called.

@@ -60,7 +60,7 @@ class AgentOutput(ABC):
 
 @dataclass
 class SarifOutput(AgentOutput):
-    """Findings, to be written as SARIF 2.1.0 (protocol section 13).
+    """Findings, to be written as SARIF 2.1.0 (docs/agents.md).
 
     `repository` gives each finding a fingerprint that survives moved lines, and `record` tells
     when and how the run went; the runner fills in both, and the token usage, where they are

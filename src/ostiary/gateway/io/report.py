@@ -70,7 +70,7 @@ def document(
     record: RunRecord | None = None,
     properties: Mapping[str, Any] | None = None,
 ) -> Json:
-    """Return the document for one run of a tool (protocol section 13).
+    """Return the document for one run of a tool (docs/agents.md).
 
     With `repository` each finding gets GitHub's fingerprint, from the file it is in. With
     `record` the document tells when the run began, how it ended and on which revision.
