@@ -5,7 +5,7 @@ that is removed at the end, Ctrl-C included. Every agent logs in to the vault wi
 its own; it asks governance before it acts, talks to a model through the gateway, leases and
 uses credentials, and streams what it is allowed to do. Most agents share one event loop and
 one async client of each service, the others blocking ones on threads. Then the agent of
-examples/secret_scan reads this repository, has the model judge what it finds, and moves it
+examples/secret_scan reads this repository, has the model judge what it finds, and puts it
 into the vault.
 
 Exits 0 only when no call failed, every answer was the one to its question, every lease

@@ -74,7 +74,7 @@ class Scan:
         """Return what its record says, beside what its report, the vault and the gateway say."""
         return {
             "findings": (self.findings, self.levels.total()),
-            "moved into the vault": self.stored,
+            "put into the vault": self.stored,
             "tokens it said": (self.tokens[0], self.used.prompt_tokens),
             "tokens it was told": (self.tokens[1], self.used.completion_tokens),
         }
@@ -94,7 +94,7 @@ def scan_repository(
 ) -> Scan:
     """Run the agent as `ostiary agent run` does and read what it wrote.
 
-    It moves what it finds into the demonstration's vault, which is removed in the end.
+    It puts what it finds into the demonstration's vault, which is removed in the end.
     """
     environment = clean_environment() | services.ready.gateway.environment
     environment |= {"SECRET_SCAN_VAULT": "yes", "SANCTUM_VAULT_PATH": str(services.socket.parent)}

@@ -178,7 +178,7 @@ def test_a_demo_with_a_repository(user_home: Path, tmp_path: Path) -> None:
     table = rows_of(done.stdout)
     assert table["errors"][0] == "0"
     assert table["findings"] == ("1", "1", "same")
-    assert table["moved into the vault"] == ("1", "1", "same")
+    assert table["put into the vault"] == ("1", "1", "same")
     said = table["tokens it said"]
     assert said[0] == said[1] != "0"
     assert table["judged by a model"][0] == table["files read"][0] == "1"
