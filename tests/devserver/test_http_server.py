@@ -508,6 +508,9 @@ def test_a_reader_that_stalls_does_not_hold_up_the_end() -> None:
             stalled = stack.enter_context(Web(server.governance_socket))
             stalled.send("POST", STREAM, {"input": ("w" * 4000 + " ") * 200})
             assert stalled.head()[0] == 200
+            governance = server._server.governance
+            assert governance is not None
+            until(lambda: any(one.congested for one in governance.http._server._connections()))
         with pytest.raises((EOFError, ConnectionError)):
             list(stalled.chunks())
 
