@@ -15,12 +15,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.gateway.auth import spiffe, token_file
+from ostiary.gateway.auth import token_file
 from ostiary.gateway.auth.jwt import ReadFailure
 from ostiary.gateway.auth.spiffe import JWTSource, SvidSource, read_svid
 from ostiary.gateway.errors import SpiffeAuthError
 from ostiary.secret import Secret
 from tests.gateway import tokens
+from tests.gateway.clock import Clock
 from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import SVID_HEADER, jwt, svid, write
 
@@ -42,15 +43,6 @@ def reads(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
 
     monkeypatch.setattr(token_file.TokenFile, "read", read)
     return seen
-
-
-class Clock:
-    """The wall clock of the modules under test, which a test sets."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        real = time.time
-        monkeypatch.setattr(spiffe.time, "time", lambda: real() + self.ahead)
 
 
 @pytest.fixture

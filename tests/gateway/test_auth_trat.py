@@ -38,6 +38,7 @@ from ostiary.gateway.errors import (
 from ostiary.secret import Secret
 from tests.conftest import Run
 from tests.gateway import tokens
+from tests.gateway.clock import Clock
 from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import TRAT_HEADER, jwt, trat, write
 from tests.http.peer import Exchange, HttpPeer, Script, answer, lost, script, stall
@@ -72,15 +73,6 @@ def sidecars(first_loop: None) -> Iterator[Sidecars]:
             return stack.enter_context(HttpPeer(serve or script(*ready), "unix"))
 
         yield make
-
-
-class Clock:
-    """The wall clock, which a test sets."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self.ahead)
 
 
 @pytest.fixture

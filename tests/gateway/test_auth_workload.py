@@ -8,7 +8,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from ostiary.gateway.auth.trat import TransactionTokenClient
 from ostiary.gateway.client import SpiffeGatewayClient, access_from_environment
 from ostiary.gateway.errors import ConfigurationError, SpiffeAuthError
 from tests.conftest import Run
+from tests.gateway.clock import Clock
 from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import ID, svid, trat, write
 
@@ -85,15 +85,6 @@ def get(request: pytest.FixtureRequest) -> Callable[[WorkloadJWTSource], str]:
 
 
 Get = Callable[[WorkloadJWTSource], str]
-
-
-class Clock:
-    """The wall clock, which a test sets."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.ahead = 0.0
-        real = time.time
-        monkeypatch.setattr(time, "time", lambda: real() + self.ahead)
 
 
 @pytest.fixture
