@@ -196,6 +196,7 @@ def run_server(block: Block, command: str) -> None:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+@pytest.mark.timeout(400)  # a page starts dozens of processes
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from ostiary.devserver import GovernanceOptions, running

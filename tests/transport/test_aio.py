@@ -615,7 +615,7 @@ class TestDeadlines:
 
         async def main() -> None:
             channel = await adial(peer)
-            calls = [channel.call(ECHO, Ask(n, "x" * 4_000_000), soon(0.3)) for n in range(8)]
+            calls = [channel.call(ECHO, Ask(n, "x" * 4_000_000), soon(1.5)) for n in range(8)]
             results = await asyncio.gather(*calls, return_exceptions=True)
             assert [type(one) for one in results] == [DeadlineError] * 8
             assert results[0].sent
