@@ -794,6 +794,12 @@ def test_a_key_and_a_gateway_contradict_each_other(ask: Any) -> None:
     assert "sk-1" not in str(caught.value)
 
 
+@pytest.mark.parametrize("kind", [GatewayChatModel, GatewayEmbeddings])
+def test_what_gives_no_access_is_refused_now(kind: Any) -> None:
+    with pytest.raises(ConfigurationError, match="not str"):
+        kind("openai:gpt-4o", gateway_client="unix:///run/llm.sock")
+
+
 def test_without_an_environment_nothing_is_guessed(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("SPIFFE_JWT_PATH", "LLM_GATEWAY_SOCKET", "SAGE_SANCTUM_ALLOW_DIRECT"):
         monkeypatch.delenv(name, raising=False)

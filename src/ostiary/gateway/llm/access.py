@@ -28,6 +28,12 @@ def access_for(
     gateway_client: Any, provider: str, api_key: SecretStr | None, base_url: str | None
 ) -> Any:
     """Return the access object; raise `ConfigurationError` when what is given contradicts."""
+    # Not by its class: an object of the guide's shape, such as a test's own, will do.
+    if gateway_client is not None and not hasattr(gateway_client, "get_credentials"):
+        raise ConfigurationError(
+            f"gateway_client is a GatewayAccess, not {type(gateway_client).__name__}; see "
+            "ostiary.gateway.access_from_environment"
+        )
     if api_key is None and base_url is None:
         return access_from_environment() if gateway_client is None else gateway_client
     if gateway_client is not None:
