@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -11,6 +12,7 @@ import pytest
 
 from ostiary.errors import InvalidArgumentError
 from ostiary.gateway import (
+    AsyncGatewayClient,
     GatewayError,
     Message,
     ModelCategory,
@@ -440,6 +442,46 @@ def test_a_401_that_stays(connect: Connect, peers: Peers) -> None:
     with pytest.raises(GatewayAuthError):
         next(connect(peer).stream_chat("x"))
     assert len(peer.asked) == 4
+
+
+def test_a_storm_of_401_renews_the_tokens_once(
+    access: Access, peers: Peers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them are made again, and what the first renewed is not thrown away by the others."""
+    many = 40
+    seen: set[bytes] = set()
+    lock = threading.Lock()
+    met = threading.Barrier(many, timeout=20)
+
+    def serve(exchange: Exchange) -> None:
+        while True:
+            body = exchange.request().body
+            with lock:
+                first = body not in seen
+                seen.add(body)
+            if first:
+                met.wait()
+                fails(401, "txn_token_invalid")(exchange)
+            else:
+                exchange.json(reply(json.loads(body)["messages"][0]["content"]))
+
+    renewed: list[int] = []
+    reached = access(peers(serve=serve), tctx=_only("openai:gpt-test-1"))
+    forget = reached.invalidate
+
+    def counted(*arguments: Any) -> None:
+        renewed.append(1)
+        forget(*arguments)
+
+    monkeypatch.setattr(reached, "invalidate", counted)
+
+    async def main() -> None:
+        async with AsyncGatewayClient(reached) as client:
+            found = await asyncio.gather(*(client.chat(f"call {n}") for n in range(many)))
+            assert [each.text for each in found] == [f"call {n}" for n in range(many)]
+
+    asyncio.run(main())
+    assert renewed == [1]
 
 
 @pytest.mark.parametrize("status", [400, 403, 404, 422, 500, 502, 503, 504])

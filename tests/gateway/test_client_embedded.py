@@ -130,9 +130,7 @@ def test_tokens_that_are_revoked_are_renewed(embedded: Client, gateway: Any) -> 
     assert embedded.embed("x").vectors
 
 
-def test_a_storm_of_revoked_calls(gateway: Any) -> None:
-    """A hundred calls that are refused together are all made again, on one loop thread."""
-
+def test_many_calls_at_once_while_tokens_change(gateway: Any) -> None:
     async def main() -> None:
         access = access_from_environment(gateway.environment)
         async with AsyncGatewayClient(access) as client:
