@@ -585,6 +585,39 @@ def rolled(text: str) -> dict[int, str]:
     return hashes
 
 
+def test_microsoft_computes_the_same_hashes(sarif_multitool: str, tmp_path: Path) -> None:
+    """Theirs, from the files, beside ours: of code, odd blanks, equal lines, other letters."""
+    program = Path(json.__file__).read_bytes()
+    odd = "a\tb\r\n \u00e9\U0001f600 x\n\n\n}\n}\n}\nend of it".encode()
+    (tmp_path / "a.py").write_bytes(program[:20_000] + odd * 3)
+    count = len((tmp_path / "a.py").read_text("utf-8").splitlines())
+    given = [found(location=Location("a.py", line)) for line in range(1, count + 1)]
+    run = sarif(*given, repository=RepositoryInput(tmp_path))
+    ours = [one.pop("partialFingerprints")["primaryLocationLineHash"] for one in run["results"]]
+    del run["originalUriBaseIds"]
+    for one in run["results"]:
+        place = one["locations"][0]["physicalLocation"]
+        place["artifactLocation"] = {"uri": (tmp_path / "a.py").as_uri()}
+    (tmp_path / "bare.sarif").write_text(json.dumps({"version": "2.1.0", "runs": [run]}))
+    subprocess.run(
+        [
+            *(sarif_multitool, "rewrite", str(tmp_path / "bare.sarif")),
+            *("--output", str(tmp_path / "theirs.sarif")),
+            *("--insert", "RollingHashPartialFingerprints"),
+        ],
+        env={**os.environ, "DOTNET_SYSTEM_GLOBALIZATION_INVARIANT": "1"},
+        capture_output=True,
+        check=True,
+        timeout=100,
+    )
+    read = json.loads((tmp_path / "theirs.sarif").read_text("utf-8-sig"))
+    theirs = [
+        one["partialFingerprints"]["primaryLocationLineHash"] for one in read["runs"][0]["results"]
+    ]
+    assert ours == theirs
+    assert len(set(ours)) > 100
+
+
 def test_fingerprints_survive_moved_lines(repository: Path) -> None:
     def prints(line: int) -> Any:
         one = found(location=Location("src/app.py", line))
