@@ -41,7 +41,7 @@ def _logger() -> BoundLogger:
 
 @dataclass
 class AgentContext:
-    """The surroundings of one run (protocol section 9); make it by one of its factories.
+    """The surroundings of one run (docs/agents.md); make it by one of its factories.
 
     `gateway_client` and `model_selector` are None where there are no models, as for an agent
     with `requires_gateway = False`.
@@ -71,7 +71,7 @@ class AgentContext:
     def from_environment(cls, environ: Mapping[str, str] | None = None) -> AgentContext:
         """Return the context of the run that this process's environment describes.
 
-        Needs RUN_ID and ORG_ID, and what one of the modes needs (docs/gateway.md, The
+        Needs RUN_ID and ORG_ID, and what one of the modes needs (docs/identity.md, The
         environment). In gateway mode the Transaction Token is fetched, which may block; it
         alone says which models there are.
 
