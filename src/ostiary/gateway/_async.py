@@ -158,7 +158,7 @@ class AsyncGatewayClient:
         """Describe a client; nothing is opened and no token is read.
 
         `access` says where to and as whom. Left out, the environment decides, on `timeout`
-        and `max_retries` too unless they are given (docs/gateway.md, The environment); they
+        and `max_retries` too unless they are given (docs/identity.md, The environment); they
         are 120 seconds and 3 otherwise. `models` chooses where a call names no model; left
         out, the Transaction Token does.
 
