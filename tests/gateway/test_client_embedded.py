@@ -311,3 +311,18 @@ def test_no_token_in_any_frame(embedded: Client, gateway: Any, word: str) -> Non
     for file in (gateway.svid_file, gateway.trat_file):
         assert file.read_text().strip() not in shown
     assert "one two" not in str(caught.value)
+
+
+def test_connections_outlive_a_burst_of_calls(gateway: Any) -> None:
+    """Each burst goes on the connections of the one before."""
+
+    async def main() -> None:
+        async with AsyncGatewayClient(
+            access_from_environment(gateway.environment), max_connections=40
+        ) as client:
+            for _ in range(3):
+                await asyncio.gather(*(client.chat(f"/echo {n}") for n in range(120)))
+            (line,) = client._lines.values()
+            assert line.pool.open_connections == line.pool.idle_connections == 40
+
+    asyncio.run(main())

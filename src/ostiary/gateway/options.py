@@ -138,6 +138,8 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
             "total_timeout": self.total_timeout,
             "max_retries": self.max_retries if retries else 0,
             "max_connections": self.max_connections,
+            # A fleet's calls come and go together: what is closed now is opened again at once.
+            "max_idle": self.max_connections,
             "limits": self.limits,
             "parser": self.parser,
             "ssl_context": self.ssl_context,
