@@ -644,7 +644,8 @@ class TestDeadlines:
 
             forever = channel.call(ECHO, Ask(1), FOREVER)
             await asyncio.gather(*(one(seconds) for seconds in waits))
-            assert ended == sorted(waits)
+            # In which order, a loop that was held up past two of them is free to choose.
+            assert sorted(ended) == sorted(waits)
             assert not forever.done()
             forever.cancel()
             channel.close()
