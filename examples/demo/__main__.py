@@ -111,7 +111,9 @@ def main() -> int:
     if not 1 <= agents <= 1000 or not 0 <= threads <= agents or not arguments.seconds > 0:
         parser.error("--agents is 1 to 1000, --threads not more, and --seconds more than 0")
     allow_descriptors(2 * agents + 400)
-    # Both ways of being told to stop run the same clean-up.
+    # Both ways of being told to stop run the same clean-up; a shell's background job would
+    # ignore the one that the other turns into.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, interrupt)
     try:
         repository: Path | None = None if arguments.no_scan else arguments.repo.resolve()
