@@ -2,33 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import Callable, Iterator
-from typing import Any, Self
+from collections.abc import Callable
+from typing import Any
 
 from ostiary.gateway.client import GatewayAccess
+from tests.colours import Driven, Reading
 from tests.http.peer import Exchange, HttpPeer, Step, script
 
-COLOURS = ["sync", "asyncio", "uvloop"]
 
-
-class Client:
-    """A client of any colour, with the methods of the sync one. `raw` is the client itself."""
-
-    def __init__(self, raw: Any, runner: asyncio.Runner | None) -> None:
-        self.raw = raw
-        self._runner = runner
-
-    def wait(self, outcome: Any) -> Any:
-        """Wait for what a method returned."""
-        if self._runner is None:
-            return outcome
-
-        async def main() -> Any:
-            return await outcome
-
-        return self._runner.run(main())
+class Client(Driven):
+    """A gateway client of any colour."""
 
     def __getattr__(self, name: str) -> Any:
         found = getattr(self.raw, name)
@@ -38,55 +22,16 @@ class Client:
             return found
         return lambda *a, **k: self.wait(found(*a, **k))
 
-    def close(self) -> None:
-        self.wait(self.raw.close() if self._runner is None else self.raw.aclose())
 
-    def turn(self) -> None:
-        """Let an event loop do what it has to do."""
-        if self._runner is not None:
-            self._runner.run(asyncio.sleep(0.01))
-
-
-class Stream:
-    """A stream of either colour, read as a sync one."""
-
-    def __init__(self, client: Client, raw: Any) -> None:
-        self.raw = raw
-        self._client = client
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if hasattr(self.raw, "__next__"):
-            return next(self.raw)
-
-        async def main() -> Any:
-            return await anext(self.raw)
-
-        try:
-            return self._client.wait(main())
-        except StopAsyncIteration:
-            raise StopIteration from None
+class Stream(Reading):
+    """A stream of chunks."""
 
     def open(self) -> Any:
-        return self._client.wait(self.raw.open())
-
-    def collect(self) -> Any:
-        return self._client.wait(self.raw.collect())
+        return self._driven.wait(self.raw.open())
 
     @property
     def reply(self) -> Any:
         return self.raw.reply
-
-    def close(self) -> None:
-        self.raw.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
 
 Connect = Callable[..., Client]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -23,17 +21,16 @@ from ostiary.gateway import (
     TransactionTokenClient,
     access_from_environment,
 )
-from tests.gateway.clients import COLOURS, Access, Client, Connect, Peers, scripted
+from tests.colours import COLOURS, colour_of, loop_of
+from tests.gateway.clients import Access, Client, Connect, Peers, scripted
 from tests.gateway.tokens import svid, trat, write
 from tests.http.peer import HttpPeer
 
 
 @pytest.fixture(params=COLOURS)
 def colour(request: pytest.FixtureRequest) -> str:
-    """Sync, or async on one of the two loops."""
-    if request.param == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        pytest.skip("uvloop is not installed")
-    return str(request.param)
+    """Sync, or async on one of the loops."""
+    return colour_of(request)
 
 
 @pytest.fixture
@@ -62,14 +59,7 @@ def connect(colour: str, access: Access) -> Iterator[Connect]:
     """
     made: list[Client] = []
     with ExitStack() as stack:
-        runner: asyncio.Runner | None = None
-        if colour != "sync":
-            factory = asyncio.new_event_loop
-            if colour == "uvloop":
-                import uvloop
-
-                factory = uvloop.new_event_loop
-            runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
+        runner = stack.enter_context(loop_of(colour))
 
         def make(where: HttpPeer | GatewayAccess, **options: Any) -> Client:
             if isinstance(where, HttpPeer):

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 import traceback
-from pathlib import Path
 
-import ostiary
 from ostiary.errors import OstiaryError
-
-# Where our own modules are; the checkout may have their name.
-OURS = str(Path(ostiary.__file__).parent)
+from tests.frames import OURS
 
 
 def assert_hides(error: OstiaryError, *secrets: str) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import ostiary
 import ostiary.gateway as gateway
 from ostiary.gateway import settings
 from ostiary.gateway.auth.credentials import GatewayCredentials
@@ -38,12 +37,10 @@ from ostiary.gateway.errors import (
 from ostiary.gateway.settings import GatewaySettings, direct_allowed
 from ostiary.secret import Secret
 from tests.conftest import Run
+from tests.frames import OURS
 from tests.gateway import tokens
 from tests.gateway.hiding import assert_hides
 from tests.gateway.tokens import svid, trat, write
-
-# Where our own modules are; the checkout may have their name.
-OURS = str(Path(ostiary.__file__).parent)
 
 KEY = "sk-test-0123456789abcdef"
 

@@ -37,7 +37,7 @@ from ostiary.gateway.errors import (
     GatewayDeadlineError,
     GatewayError,
 )
-from tests.http.conftest import recorded
+from tests.frames import recorded
 
 from .clients import Client, Connect
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-import ostiary
 from ostiary.gateway import AsyncGatewayClient, GatewayClient
 from ostiary.gateway.auth.spiffe import JWTSource, read_svid
 from ostiary.gateway.auth.trat import TransactionToken, TransactionTokenClient
@@ -33,15 +32,13 @@ from ostiary.gateway.errors import (
 )
 from ostiary.gateway.http import GatewayHttpClient
 from ostiary.secret import Secret
+from tests.frames import OURS
 from tests.gateway import tokens
 from tests.gateway.tokens import write
 
 pytest.importorskip("starlette", reason="the extra dev is not installed")
 
 from ostiary.devserver import HttpFault
-
-# Where our own modules are; the checkout may have their name.
-OURS = str(Path(ostiary.__file__).parent)
 
 MODEL = "ostiary:echo"
 CHAT = "/v1/chat/completions"

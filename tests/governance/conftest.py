@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import Any, Self
+from typing import Any
 
 import pytest
 
 from ostiary import _retry
 from ostiary.governance import AsyncGovernanceClient, GovernanceClient
+from tests.colours import COLOURS, Driven, Reading, colour_of, loop_of
 from tests.http.peer import Exchange, HttpPeer, Script, Step, script
 
-COLOURS = ["sync", "asyncio", "uvloop"]
 
-
-class Client:
-    """A client of any colour, with the methods of the sync one. `raw` is the client itself."""
-
-    def __init__(self, raw: Any, runner: asyncio.Runner | None) -> None:
-        self.raw = raw
-        self._runner = runner
-
-    def wait(self, outcome: Any) -> Any:
-        """Wait for what a method returned."""
-        if self._runner is None:
-            return outcome
-
-        async def main() -> Any:
-            return await outcome
-
-        return self._runner.run(main())
+class Client(Driven):
+    """A governance client of any colour."""
 
     def run(self, *arguments: Any, **options: Any) -> Any:
         return self.wait(self._method(self.raw, "run")(*arguments, **options))
@@ -49,51 +32,8 @@ class Client:
     def _method(self, target: Any, name: str) -> Any:
         return getattr(target, name if self._runner is None else f"{name}_async")
 
-    def turn(self) -> None:
-        """Let an event loop do what it has to do."""
-        if self._runner is not None:
-            self._runner.run(asyncio.sleep(0.01))
-
-    def stream(self, *arguments: Any, **options: Any) -> Stream:
-        return Stream(self, self.raw.run_stream(*arguments, **options))
-
-    def close(self) -> None:
-        self.wait(self.raw.close() if self._runner is None else self.raw.aclose())
-
-
-class Stream:
-    """A stream of either colour, read as a sync one."""
-
-    def __init__(self, client: Client, raw: Any) -> None:
-        self.raw = raw
-        self._client = client
-
-    def __iter__(self) -> Iterator[Any]:
-        return self
-
-    def __next__(self) -> Any:
-        if hasattr(self.raw, "__next__"):
-            return next(self.raw)
-
-        async def main() -> Any:
-            return await anext(self.raw)
-
-        try:
-            return self._client.wait(main())
-        except StopAsyncIteration:
-            raise StopIteration from None
-
-    def collect(self) -> Any:
-        return self._client.wait(self.raw.collect())
-
-    def close(self) -> None:
-        self.raw.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
+    def stream(self, *arguments: Any, **options: Any) -> Reading:
+        return Reading(self, self.raw.run_stream(*arguments, **options))
 
 
 @pytest.fixture(autouse=True)
@@ -106,10 +46,8 @@ def bare_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(params=COLOURS)
 def colour(request: pytest.FixtureRequest) -> str:
-    """Sync, or async on one of the two loops."""
-    if request.param == "uvloop" and importlib.util.find_spec("uvloop") is None:
-        pytest.skip("uvloop is not installed")
-    return str(request.param)
+    """Sync, or async on one of the loops."""
+    return colour_of(request)
 
 
 @pytest.fixture
@@ -117,14 +55,7 @@ def connect(colour: str) -> Iterator[Callable[..., Client]]:
     """Make clients that end with the test: `connect(peer or URL, **options)`."""
     made: list[Client] = []
     with ExitStack() as stack:
-        runner: asyncio.Runner | None = None
-        if colour != "sync":
-            factory = asyncio.new_event_loop
-            if colour == "uvloop":
-                import uvloop
-
-                factory = uvloop.new_event_loop
-            runner = stack.enter_context(asyncio.Runner(loop_factory=factory))
+        runner = stack.enter_context(loop_of(colour))
 
         def make(where: HttpPeer | str, *arguments: Any, **options: Any) -> Client:
             url = where.url() if isinstance(where, HttpPeer) else where

@@ -35,7 +35,7 @@ from ostiary.governance import (
     HestiaUnavailableError,
     RunResponse,
 )
-from tests.http.conftest import recorded
+from tests.frames import recorded
 from tests.http.peer import HttpPeer, answer
 
 from .conftest import RUN, event, streams

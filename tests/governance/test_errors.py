@@ -20,7 +20,7 @@ from ostiary.governance import (
     InvalidInput,
     NotFound,
 )
-from tests.http.conftest import recorded
+from tests.frames import recorded
 from tests.http.peer import answer, lost
 
 from .conftest import RUN, Client, says, streams

@@ -33,7 +33,8 @@ from ostiary.errors import (
 from ostiary.http import AsyncPool, Pool
 from ostiary.secret import Secret
 from tests.conftest import Run
-from tests.http.conftest import Driver, recorded
+from tests.frames import recorded
+from tests.http.conftest import Driver
 from tests.http.peer import Exchange, HttpPeer, answer, echo, lost, script, stall
 
 Pools = Callable[..., Driver]

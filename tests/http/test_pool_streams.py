@@ -29,7 +29,8 @@ from ostiary.errors import (
     UnavailableError,
 )
 from ostiary.http import ResponseInfo
-from tests.http.conftest import COLOURS, Driver, recorded
+from tests.frames import recorded
+from tests.http.conftest import COLOURS, Driver
 from tests.http.peer import Exchange, HttpPeer, answer, head, lost, script
 
 Pools = Callable[..., Driver]

@@ -18,7 +18,7 @@ from ostiary.errors import InvalidArgumentError, NotFoundError
 from ostiary.http._heads import ANYTHING, EVENTS, JSON, HeaderLines, Heads
 from ostiary.http._replies import is_events, origin_named, refusal, retry_after
 from ostiary.secret import Secret
-from tests.http.conftest import recorded
+from tests.frames import recorded
 
 T = TypeVar("T")
 

@@ -17,7 +17,7 @@ from ostiary.gateway.errors import (
     GatewaySizeLimitError,
 )
 from ostiary.gateway.mcp import MCPGatewayClient
-from tests.http.conftest import recorded
+from tests.frames import recorded
 from tests.http.peer import Exchange, HttpPeer
 
 from .conftest import asked

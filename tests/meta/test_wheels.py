@@ -69,6 +69,29 @@ def test_what_a_wheel_is_tested_with_exists(root: Path) -> None:
     assert set(settings["test-extras"]) <= set(project["project"]["optional-dependencies"])
 
 
+def test_the_sources_beside_a_wheel_hold_what_its_tests_import(root: Path) -> None:
+    settings = tomllib.loads((root / "cibuildwheel.toml").read_text("utf-8"))["tool"][
+        "cibuildwheel"
+    ]
+    sources = [root / path for path in settings["test-sources"] if path.startswith("tests/")]
+    files = [
+        file for path in sources for file in ([path] if path.is_file() else path.rglob("*.py"))
+    ]
+    wanted = {
+        "/".join(name.split(".")[1:])
+        for file in files
+        for name in re.findall(r"^from (tests\.[\w.]+) import", file.read_text("utf-8"), re.M)
+    }
+    beside = [path.relative_to(root / "tests").with_suffix("").parts for path in sources]
+    assert [
+        name for name in sorted(wanted) if not any(_starts(name, parts) for parts in beside)
+    ] == []
+
+
+def _starts(name: str, parts: tuple[str, ...]) -> bool:
+    return tuple(name.split("/"))[: len(parts)] == parts
+
+
 def test_the_workflow_names_the_file_and_the_version(root: Path) -> None:
     workflow = (root / ".github" / "workflows" / "wheels.yml").read_text("utf-8")
     groups = tomllib.loads((root / "pyproject.toml").read_text("utf-8"))["dependency-groups"]

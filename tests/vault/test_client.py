@@ -9,12 +9,10 @@ import logging
 import pickle
 import traceback
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-import ostiary
 from ostiary import OstiaryError
 from ostiary.errors import (
     APIError,
@@ -48,12 +46,10 @@ from ostiary.vault import (
     VaultProtocolError,
     VaultStateError,
 )
+from tests.frames import OURS
 
 from .conftest import Both
 from .scripted import Handler, HangUp, Refuse, ScriptedVault, Silence
-
-# Where our own modules are; the checkout may have their name.
-OURS = str(Path(ostiary.__file__).parent)
 
 Make = Callable[..., Both]
 Script = Callable[[Handler], ScriptedVault]
