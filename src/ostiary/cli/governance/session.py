@@ -1,18 +1,18 @@
 """What the governance commands share: options, the client, how an answer and an error look.
 
 Options stand before or behind the command; behind wins. Text and JSON are byte for byte what
-the guide's program prints. Neighbour: `cli.screen`, whose words the vault's commands use.
+the guide's program prints. Neighbours: `cli.options`, which tells typer of the former;
+`cli.screen`, whose words the vault's commands use.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Concatenate, Final, ParamSpec, cast
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -32,14 +32,13 @@ from ...errors import (
     UnprocessableError,
 )
 from ...secret import Secret
+from ..options import SharedOptions
 from ..screen import EXIT_FAILED, EXIT_UNREACHABLE, plain
 
 if TYPE_CHECKING:
     from ...governance import GovernanceClient
 
 __all__ = ["Session", "add", "take_options"]
-
-P = ParamSpec("P")
 
 _PANEL: Final = "Server and output"
 _MARK: Final = "\N{CROSS MARK}"
@@ -126,20 +125,6 @@ _SHARED: Final[Mapping[str, Any]] = {
 }
 
 
-def _show_version(shown: bool) -> None:
-    if shown:
-        from ... import __version__
-
-        print(f"ostiary {__version__}")
-        raise typer.Exit
-
-
-_VERSION: Final = Annotated[
-    bool,
-    typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-]
-
-
 class Session:
     """One command's client, and where its answer goes."""
 
@@ -172,67 +157,6 @@ def print_json(content: object, *, indent: int | None = 2) -> None:
     """Write a JSON document to stdout, in ASCII."""
     sys.stdout.write(json.dumps(content, indent=indent, default=str) + "\n")
     sys.stdout.flush()
-
-
-def add(group: typer.Typer, name: str, work: Callable[Concatenate[Session, P], None]) -> None:
-    """Add `work` to a group as a command that takes the shared options besides its own.
-
-    Its first parameter is the session they describe; its docstring is the command's help.
-    """
-    own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
-
-    def command(ctx: typer.Context, **given: Any) -> None:
-        with _session(_keep(ctx, given)) as on:
-            cast("Callable[..., None]", work)(on, **given)
-
-    _describe(command, own)
-    command.__doc__ = work.__doc__
-    group.command(name)(command)
-
-
-def take_options(group: typer.Typer, *, version: bool = False) -> None:
-    """Let a group take the shared options, for the command that follows them."""
-
-    def options(ctx: typer.Context, **given: Any) -> None:
-        given.pop("version", None)
-        _keep(ctx, given)
-
-    more = [_parameter("version", _VERSION, False)] if version else []
-    _describe(options, more)
-    group.callback()(options)
-
-
-def _describe(function: Callable[..., None], own: list[inspect.Parameter]) -> None:
-    """Tell typer the parameters of a function that takes them by name, whatever they are."""
-    shared = [
-        _parameter(name, kind, False if name in {"json", "exit_codes"} else None)
-        for name, kind in _SHARED.items()
-    ]
-    context = inspect.Parameter(
-        "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
-    )
-    parameters = [context, *own, *shared]
-    function.__annotations__ = {one.name: one.annotation for one in parameters}
-    cast(Any, function).__signature__ = inspect.Signature(
-        [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
-    )
-
-
-def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:
-    return inspect.Parameter(
-        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
-    )
-
-
-def _keep(ctx: typer.Context, given: dict[str, Any]) -> dict[str, Any]:
-    """Move the shared options that were given into the context, over those given before."""
-    kept = cast("dict[str, Any]", ctx.ensure_object(dict))
-    for name in _SHARED:
-        value = given.pop(name, None)
-        if value is not None and value is not False:
-            # The key is hidden before anything can go wrong beside it.
-            kept[name] = Secret(value) if name == "api_key" else value
-    return kept
 
 
 @contextmanager
@@ -288,3 +212,10 @@ def _refuse(error: OstiaryError, options: Mapping[str, Any]) -> int:
             if isinstance(error, kind):
                 return code
     return EXIT_FAILED
+
+
+_OPTIONS: Final = SharedOptions(
+    _SHARED, _session, flags=frozenset({"json", "exit_codes"}), hidden=frozenset({"api_key"})
+)
+add: Final = _OPTIONS.add
+take_options: Final = _OPTIONS.take

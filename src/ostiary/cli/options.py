@@ -1,0 +1,114 @@
+"""Options that a group of commands shares, and that stand before or behind the command.
+
+What stands behind wins. A domain says which options there are and what becomes of them; here
+is how typer is told. Neighbours: the `session` of each domain that has such options.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from typing import Annotated, Any, Concatenate, Final, Generic, ParamSpec, TypeVar, cast
+
+import typer
+
+from ..secret import Secret
+
+__all__ = ["SharedOptions"]
+
+P = ParamSpec("P")
+S = TypeVar("S")
+
+
+def _show_version(shown: bool) -> None:
+    if shown:
+        from .. import __version__
+
+        print(f"ostiary {__version__}")
+        raise typer.Exit
+
+
+_VERSION: Final = Annotated[
+    bool,
+    typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+]
+
+
+class SharedOptions(Generic[S]):
+    """The options of one domain's commands.
+
+    `annotations` are typer's, by name; those in `flags` are False unless given, the others
+    None. `hidden` are kept as `Secret`. `session` makes of what was given what the command
+    works on.
+    """
+
+    def __init__(
+        self,
+        annotations: Mapping[str, Any],
+        session: Callable[[Mapping[str, Any]], AbstractContextManager[S]],
+        *,
+        flags: frozenset[str],
+        hidden: frozenset[str],
+    ) -> None:
+        self._annotations = annotations
+        self._session = session
+        self._flags = flags
+        self._hidden = hidden
+
+    def add(self, group: typer.Typer, name: str, work: Callable[Concatenate[S, P], None]) -> None:
+        """Add `work` to a group as a command that takes the shared options besides its own.
+
+        Its first parameter is the session they describe; its docstring is the command's help.
+        """
+        own = list(inspect.signature(work, eval_str=True).parameters.values())[1:]
+
+        def command(ctx: typer.Context, **given: Any) -> None:
+            with self._session(self._keep(ctx, given)) as on:
+                cast("Callable[..., None]", work)(on, **given)
+
+        self._describe(command, own)
+        command.__doc__ = work.__doc__
+        group.command(name)(command)
+
+    def take(self, group: typer.Typer, *, version: bool = False) -> None:
+        """Let a group take the shared options, for the command that follows them."""
+
+        def options(ctx: typer.Context, **given: Any) -> None:
+            given.pop("version", None)
+            self._keep(ctx, given)
+
+        more = [_parameter("version", _VERSION, False)] if version else []
+        self._describe(options, more)
+        group.callback()(options)
+
+    def _describe(self, function: Callable[..., None], own: list[inspect.Parameter]) -> None:
+        """Tell typer the parameters of a function that takes them by name, whatever they are."""
+        shared = [
+            _parameter(name, kind, False if name in self._flags else None)
+            for name, kind in self._annotations.items()
+        ]
+        context = inspect.Parameter(
+            "ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context
+        )
+        parameters = [context, *own, *shared]
+        function.__annotations__ = {one.name: one.annotation for one in parameters}
+        cast(Any, function).__signature__ = inspect.Signature(
+            [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in parameters]
+        )
+
+    def _keep(self, ctx: typer.Context, given: dict[str, Any]) -> dict[str, Any]:
+        """Move the shared options that were given into the context, over those given before."""
+        kept = cast("dict[str, Any]", ctx.ensure_object(dict))
+        for name in self._annotations:
+            value = given.pop(name, None)
+            if value is not None and value is not False:
+                # A key is hidden before anything can go wrong beside it.
+                kept[name] = Secret(value) if name in self._hidden else value
+        return kept
+
+
+def _parameter(name: str, annotation: Any, default: object) -> inspect.Parameter:
+    return inspect.Parameter(
+        name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+    )
