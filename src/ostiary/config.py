@@ -92,11 +92,15 @@ class UnixAddress(msgspec.Struct, frozen=True):
 
 
 class TcpAddress(msgspec.Struct, frozen=True):
-    """A TCP endpoint; `tls` asks for TLS with verification always on."""
+    """A TCP endpoint; `tls` asks for TLS with verification always on.
+
+    `name` is what its certificate must prove where that is not `host`.
+    """
 
     host: str
     port: int
     tls: bool = False
+    name: str | None = None
 
     def __str__(self) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host

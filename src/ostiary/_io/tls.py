@@ -35,9 +35,10 @@ def engine_for(address: Address, context: ssl.SSLContext | None) -> TlsEngine | 
         if context is not None:
             raise InvalidArgumentError(f"ssl_context needs a TCP address, and {address} is not one")
         return None
+    name = address.name or address.host
     if context is None:
-        return TlsEngine(default_context(), address.host) if address.tls else None
-    return TlsEngine(context, address.host)
+        return TlsEngine(default_context(), name) if address.tls else None
+    return TlsEngine(context, name)
 
 
 class TlsEngine:

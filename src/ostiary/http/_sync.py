@@ -30,6 +30,7 @@ from ..config import (
     MAX_IDLE,
     MAX_RETRIES,
     TIMEOUT,
+    AddressLike,
     Limits,
     timeout_seconds,
 )
@@ -129,6 +130,7 @@ class Pool:
         ssl_context: ssl.SSLContext | None = None,
         expected_uid: int | None = None,
         compression: bool | None = None,
+        connect_to: AddressLike | None = None,
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
@@ -152,7 +154,9 @@ class Pool:
         `parser="h11"` has h11 read every response; left out, the variable
         `OSTIARY_HTTP_PARSER` decides. `ssl_context` takes the place of the default one, for
         https. `expected_uid` refuses a Unix socket whose server runs as somebody else.
-        `compression` asks for compressed bodies; left out, over TCP only.
+        `compression` asks for compressed bodies; left out, over TCP only. `connect_to`, a host
+        or `host:port`, is dialled in place of the URL's: its name still stands in Host, and in
+        the certificate.
 
         `on_request`, `on_response` and `on_retry` are plain functions that are called with
         what `ostiary.http.hooks` describes. `family` gives errors a domain's own classes.
@@ -182,6 +186,7 @@ class Pool:
             parser=parser,
             expected_uid=expected_uid,
             compression=compression,
+            connect_to=connect_to,
         )
         if ssl_context is not None and not settings.base.tls:
             raise InvalidArgumentError(
@@ -236,7 +241,7 @@ class Pool:
         self._plans: dict[Route[Any], _Plan] = {}
         self._closed = False
         self._leaf = HttpPool(
-            settings.base.address,
+            settings.address,
             limits=settings.limits,
             parser=settings.parser,
             ssl_context=ssl_context,

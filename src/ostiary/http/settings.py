@@ -17,9 +17,12 @@ from ..config import (
     MAX_IDLE,
     MAX_RETRIES,
     TIMEOUT,
+    Address,
+    AddressLike,
     BaseUrl,
     Limits,
     TcpAddress,
+    parse_address,
     parse_base_url,
     setting,
     timeout_seconds,
@@ -53,6 +56,12 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     parser: Parser = "strict"
     expected_uid: int | None = None
     compression: bool = False
+    connect_to: TcpAddress | None = None
+
+    @property
+    def address(self) -> Address:
+        """What is dialled."""
+        return self.connect_to or self.base.address
 
     @classmethod
     def resolve(
@@ -73,6 +82,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
         parser: Parser | None,
         expected_uid: int | None,
         compression: bool | None,
+        connect_to: AddressLike | None,
     ) -> PoolSettings:
         """Check every setting; raise `InvalidArgumentError` for what cannot be meant."""
         base = parse_base_url(base_url)
@@ -106,6 +116,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
             compression=isinstance(base.address, TcpAddress)
             if compression is None
             else bool(compression),
+            connect_to=None if connect_to is None else _elsewhere(base, connect_to),
         )
 
 
@@ -115,6 +126,19 @@ def _parser(text: str) -> Parser:
     if text == "h11":
         return "h11"
     raise InvalidArgumentError("parser is neither 'strict' nor 'h11'")
+
+
+def _elsewhere(base: BaseUrl, connect_to: AddressLike) -> TcpAddress:
+    """Return the address to dial in place of the base URL's, which goes on naming the server."""
+    named = base.address
+    if not isinstance(named, TcpAddress):
+        raise InvalidArgumentError(
+            "connect_to is given, but the base URL names a Unix socket and no host"
+        )
+    found = parse_address(connect_to, default_port=named.port)
+    if not isinstance(found, TcpAddress) or found.tls:
+        raise InvalidArgumentError("connect_to is a host, or host:port")
+    return TcpAddress(found.host, found.port, named.tls, named.host)
 
 
 def _backoff(value: float) -> float:
