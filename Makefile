@@ -167,7 +167,7 @@ $(STAMPS)/peers: pyproject.toml $(STAMPS)/venv
 # Peers that come from npm, into .venv/node. Without npm, or a way to its registry, the tests that
 # need them are skipped.
 NODE_PEERS := @microsoft/sarif-multitool@5.7 @modelcontextprotocol/server-everything@2026.8.31 \
-	@modelcontextprotocol/conformance@0.1.16 node@22
+	@modelcontextprotocol/server-filesystem@2026.8.31 @modelcontextprotocol/conformance@0.1.16 node@22
 
 $(STAMPS)/node: Makefile $(STAMPS)/venv
 	@if ! command -v npm >/dev/null; then echo "npm is not installed: some peers are left out"; \

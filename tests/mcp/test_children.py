@@ -15,8 +15,8 @@ pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from ostiary.devserver.gateway.gate import Caller
 from ostiary.devserver.gateway.mcp import McpServers
-from ostiary.devserver.gateway.mcp_child import Child
 from ostiary.devserver.http.refusals import HttpRefusal
+from ostiary.devserver.mcp.child import Child
 from ostiary.gateway.mcp.held import Held
 
 from .conftest import TOOLS_SERVER

@@ -2,7 +2,7 @@
 
 Each request stands alone and is allowed, or not, by the token it came with. Tools only: a
 token says nothing of prompts and resources, so there are none here. Neighbours: the gate has
-made the `Caller`; `mcp_child` runs the servers.
+made the `Caller`; `mcp.child` of the room above runs the servers.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ...gateway.mcp.held import Held
 from ..http.refusals import HttpRefusal
+from ..mcp.child import Child
 from .gate import Caller
-from .mcp_child import Child
 
 __all__ = ["McpServers"]
 

@@ -1,26 +1,26 @@
 """One MCP server as a child process: started when it is needed, started again when it died.
 
-The MCP library starts it, speaks to it and ends it with its process group. Neighbour: `mcp`
-serves what it offers.
+The MCP library speaks to it. Neighbours: `process` is what runs; the gateway and the runtime
+each decide who may use it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
+import signal
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from typing import Any, Final, final
+from typing import Final, final
 
-from mcp import Client, StdioServerParameters, stdio_client
-from mcp.client._transport import ReadStream, TransportStreams
+from mcp import Client
 from mcp.shared.exceptions import MCPError
 from mcp_types import Implementation
 
 from ...gateway.mcp.held import Held
 from ..http.refusals import HttpRefusal
+from .process import ServerProcess
 
 __all__ = ["Child"]
 
@@ -29,16 +29,16 @@ _log = logging.getLogger(__name__)
 # npx asks whether it may install, and a child has nobody to answer.
 _ENVIRONMENT: Final = {"npm_config_yes": "true", "NO_COLOR": "1"}
 _LONGEST_DELAY: Final = 30.0
-_TAIL_BYTES: Final = 4096
 
 
 @final
 class Child:
-    """The process of one MCP server for one run.
+    """The process of one MCP server, for one run or one whole domain.
 
     `start_timeout` is how long it may take to answer its first request, an installation by
     npx included. A child that could not be started is left alone for `restart_delay` seconds,
-    twice as long each time.
+    twice as long each time. `environment` is added to what a child sees; `directory` is where
+    it runs, None where we do. `client_name` is what it is told of us.
     """
 
     def __init__(
@@ -48,20 +48,39 @@ class Child:
         *,
         start_timeout: float,
         restart_delay: float,
+        environment: Mapping[str, str] | None = None,
+        directory: str | None = None,
+        client_name: str = "ostiary-gateway",
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._name = name
         self._command = list(command)
         self._start_timeout = start_timeout
         self._restart_delay = restart_delay
+        self._environment = {**_ENVIRONMENT, **(environment or {})}
+        self._directory = directory
+        self._about = Implementation(name=client_name, version=_version())
         self._clock = clock
         self._held: Held[Client] | None = None
+        self._process: ServerProcess | None = None
         self._stopped = False
         self._failures = 0
         self._not_before = 0.0
         self.starts = 0
         self.busy = 0
         self.last_used = clock()
+        self.problem: str | None = None
+        """How it last ended or failed to start, unasked; it may quote what the server wrote."""
+
+    @property
+    def running(self) -> bool:
+        """Whether there is a process that nobody is ending."""
+        return self._held is not None and not self._held.ended
+
+    @property
+    def pid(self) -> int | None:
+        """The process id; None when there is no process."""
+        return None if self._process is None else self._process.pid
 
     async def client(self) -> Client:
         """Return an open client of a child that runs; raises the refusal to send instead."""
@@ -102,6 +121,11 @@ class Child:
             self._not_before = self._clock() + delay
         raise self._unstarted(problem)
 
+    def forgive(self) -> None:
+        """Let the next start be now, however often it has failed."""
+        self._failures = 0
+        self._not_before = 0.0
+
     async def stop(self) -> None:
         """End the process, if there is one; whoever calls it returns when it has ended."""
         self._stopped = True
@@ -115,7 +139,7 @@ class Child:
                 503,
                 "server_unavailable",
                 f"the MCP server {self._name} could not be started, and is not tried again yet; "
-                "read the log of the gateway",
+                "read the log of this control plane",
                 headers=((b"retry-after", str(int(left) + 1).encode()),),
             )
         self.starts += 1
@@ -124,31 +148,34 @@ class Child:
 
     @asynccontextmanager
     async def _connected(self, gone: asyncio.Event) -> AsyncGenerator[Client]:
-        command, *arguments = self._command
-        about = StdioServerParameters(command=command, args=arguments, env=dict(_ENVIRONMENT))
-        with _Stderr() as stderr:
-            try:
-                async with Client(
-                    _watched(about, stderr, gone),
-                    client_info=Implementation(name="ostiary-gateway", version=_version()),
-                    cache=None,
-                ) as client:
-                    yield client
-            finally:
-                if gone.is_set() and not self._stopped and stderr.tail:
-                    _log.warning(
-                        "the MCP server %s ended; its last words:\n%s", self._name, stderr.tail
-                    )
+        process = self._process = ServerProcess(
+            self._command, gone, environment=self._environment, directory=self._directory
+        )
+        try:
+            async with Client(process.streams(), client_info=self._about, cache=None) as client:
+                yield client
+        finally:
+            if gone.is_set() and not self._stopped:
+                self._ended(process)
+
+    def _ended(self, process: ServerProcess) -> None:
+        """Remember an end that nobody asked for."""
+        self.problem = f"it {_how(process.status)}"
+        if process.tail:
+            self.problem += f"; its last words: {process.tail.splitlines()[-1][:300]}"
+            _log.warning("the MCP server %s ended; its last words:\n%s", self._name, process.tail)
 
     def _unstarted(self, problem: BaseException) -> HttpRefusal:
         if isinstance(problem, TimeoutError):
+            self.problem = f"it did not answer within {self._start_timeout:g} seconds of its start"
             return HttpRefusal(
-                504,
-                "server_timeout",
-                f"the MCP server {self._name} did not answer within {self._start_timeout:g} "
-                "seconds of its start",
+                504, "server_timeout", f"the MCP server {self._name}: {self.problem}"
             )
         _log.warning("the MCP server %s did not start: %s", self._name, type(problem).__name__)
+        if isinstance(problem, OSError):
+            self.problem = f"its command cannot be run: {problem.strerror}"
+        elif self.problem is None:
+            self.problem = "it ended, or broke the protocol, before it had answered"
         return HttpRefusal(
             502,
             "server_failed",
@@ -156,95 +183,19 @@ class Child:
         )
 
 
+def _how(status: int | None) -> str:
+    if status is None:
+        return "stopped to answer"
+    if status >= 0:
+        return f"ended by itself with status {status}"
+    try:
+        name = signal.Signals(-status).name
+    except ValueError:
+        name = str(-status)
+    return f"was ended by signal {name}"
+
+
 def _version() -> str:
     import ostiary
 
     return ostiary.__version__
-
-
-@asynccontextmanager
-async def _watched(
-    about: StdioServerParameters, stderr: _Stderr, gone: asyncio.Event
-) -> AsyncGenerator[TransportStreams]:
-    """The library's transport, with word of its end: it tells those who wait, and no one else."""
-    async with stdio_client(about, errlog=stderr.file) as (read, write):
-        # Any: of the stream's methods only those that a session uses are here.
-        noticing: Any = _Noticing(read, gone)
-        yield noticing, write
-
-
-@final
-class _Noticing:
-    """A stream of messages that sets an event where it ends."""
-
-    def __init__(self, stream: ReadStream[Any], gone: asyncio.Event) -> None:
-        self._stream = stream
-        self._gone = gone
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._stream, name)
-
-    async def receive(self) -> Any:
-        try:
-            return await self._stream.receive()
-        except Exception:
-            self._gone.set()
-            raise
-
-    async def aclose(self) -> None:
-        await self._stream.aclose()
-
-    def __aiter__(self) -> _Noticing:
-        return self
-
-    async def __anext__(self) -> Any:
-        try:
-            return await anext(self._stream)
-        except BaseException:
-            self._gone.set()
-            raise
-
-    async def __aenter__(self) -> _Noticing:
-        await self._stream.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> bool | None:
-        leave: Any = self._stream.__aexit__
-        found: bool | None = await leave(*exc_info)
-        return found
-
-
-@final
-class _Stderr:
-    """What a child writes to stderr: taken away, so that it never waits, and its end kept."""
-
-    def __init__(self) -> None:
-        self._kept = bytearray()
-
-    @property
-    def tail(self) -> str:
-        return self._kept.decode("utf-8", "replace").strip()
-
-    def __enter__(self) -> _Stderr:
-        self._reading, writing = os.pipe()
-        os.set_blocking(self._reading, False)
-        self.file = os.fdopen(writing, "w")
-        self._loop = asyncio.get_running_loop()
-        self._loop.add_reader(self._reading, self._read)
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self._loop.remove_reader(self._reading)
-        self._read()
-        os.close(self._reading)
-        self.file.close()
-
-    def _read(self) -> None:
-        try:
-            more = os.read(self._reading, 65536)
-        except BlockingIOError:
-            return
-        if not more:
-            self._loop.remove_reader(self._reading)
-        self._kept += more
-        del self._kept[:-_TAIL_BYTES]
