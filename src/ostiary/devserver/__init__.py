@@ -1,4 +1,4 @@
-"""The embedded control plane: vault, governance and gateway, for development and tests.
+"""The embedded control plane: vault, governance, gateway and runtime, for development and tests.
 
 `serve` is the program behind `ostiary dev`; `running` is the same for the length of a `with`
 block. It listens on Unix sockets and on loopback, nowhere else.
@@ -15,7 +15,14 @@ if TYPE_CHECKING:
     from .gateway.running import RunningGateway, RunningRun
     from .http.staged import HttpFault, HttpFaults
     from .inprocess import RunningVault, running
-    from .options import ForwardOptions, GatewayOptions, GovernanceOptions, Options, default_home
+    from .options import (
+        ForwardOptions,
+        GatewayOptions,
+        GovernanceOptions,
+        Options,
+        RuntimeOptions,
+        default_home,
+    )
     from .program import serve
     from .server import VaultServer
 
@@ -31,6 +38,7 @@ __all__ = [
     "RunningGateway",
     "RunningRun",
     "RunningVault",
+    "RuntimeOptions",
     "VaultServer",
     "default_home",
     "running",
@@ -49,6 +57,7 @@ _WHERE = {
     "RunningGateway": "gateway.running",
     "RunningRun": "gateway.running",
     "RunningVault": "inprocess",
+    "RuntimeOptions": "options",
     "VaultServer": "server",
     "default_home": "options",
     "running": "inprocess",

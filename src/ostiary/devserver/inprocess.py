@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from ..secret import Secret
 from ..vault import keys
 from .faults import DevserverError, Refusal
-from .options import GatewayOptions, GovernanceOptions, Options
+from .options import GatewayOptions, GovernanceOptions, Options, RuntimeOptions
 from .server import VaultServer
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .gateway.running import RunningGateway
     from .governance.server import GovernanceServer
     from .http.staged import HttpFaults
+    from .runtime.server import RuntimeServer
 
 __all__ = ["RunningVault", "running"]
 
@@ -132,6 +133,49 @@ class RunningVault:
                 self._running_gateway = RunningGateway(server, self._do)
             return self._running_gateway
 
+    # -- runtime ------------------------------------------------------------
+
+    @property
+    def runtime_url(self) -> str:
+        """The base URL of the agent runtime's API on loopback, `/api/v1` included.
+
+        The runtime starts with the first use of this or of one of its neighbours below.
+        """
+        url = self._runtime.url
+        if url is None:
+            raise DevserverError(
+                "the runtime has no TCP port; use runtime_unix_url, or run with tcp"
+            )
+        return url
+
+    @property
+    def runtime_unix_url(self) -> str:
+        """The same on its Unix socket."""
+        return self._runtime.unix_url
+
+    @property
+    def runtime_socket(self) -> Path:
+        """The path of that socket."""
+        return self._runtime.http.socket_path
+
+    @property
+    def runtime_token(self) -> Secret | None:
+        """The bearer token it asks for; None when it asks for none, as with `demo`."""
+        return self._runtime.http.token
+
+    @property
+    def runtime_faults(self) -> HttpFaults:
+        """What is to go wrong with its answers; see `ostiary.devserver.HttpFault`."""
+        return self._runtime.http.faults
+
+    @property
+    def _runtime(self) -> RuntimeServer:
+        with self._starting:
+            if self._server.runtime is not None:
+                return self._server.runtime
+            port = 0 if self.tcp is not None else None
+            return _wait(self._server.open_runtime(RuntimeOptions(port=port)), self._loop)
+
     @property
     def _governance(self) -> GovernanceServer:
         with self._starting:  # two threads may ask for the first time at once
@@ -175,7 +219,7 @@ def running(
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
     listens on a free loopback port. `demo` loads the documentation's agent and credentials,
     and asks no HTTP client for a token. Other settings are those of `Options`; give
-    `governance` or `gateway` to set up those services, which otherwise start when they are
+    `governance`, `gateway` or `runtime` to set up those services, which otherwise start when they are
     asked for.
     """
     ours = os.getpid()

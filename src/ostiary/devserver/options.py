@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import re
 import ssl
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 import msgspec
 
@@ -26,6 +26,7 @@ __all__ = [
     "GatewayOptions",
     "GovernanceOptions",
     "Options",
+    "RuntimeOptions",
     "default_home",
 ]
 
@@ -33,6 +34,7 @@ PORT: Final = 7600
 DEMO_PORT: Final = 8200
 FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
 GOVERNANCE_PORT: Final = 8000
+RUNTIME_PORT: Final = 8080
 _ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
 VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
 CATEGORIES: Final = ("triage", "analysis", "reasoning", "embeddings")
@@ -185,6 +187,52 @@ class GatewayOptions(msgspec.Struct, frozen=True, kw_only=True):
             )
 
 
+class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the agent runtime. Times are seconds.
+
+    `port` is a TCP port on the vault's `host`, 0 any free one, None none at all. `token` is
+    asked for in place of the one in `runtime.token`, and with `demo` too.
+
+    `workflows` are handlers by name, functions or coroutine functions: each is called with
+    the parameters, and with an agent's id as `agent_id` if it has such a parameter; what it
+    returns is the result, as JSON. `tools` are functions by name that compiled agents may
+    call.
+    """
+
+    port: int | None = RUNTIME_PORT
+    token: Secret | None = None
+    request_limit: int = 2 * 1024 * 1024
+    """Bytes of one request's body."""
+    requests_per_minute: int | None = None
+    """Allowed to all callers together, health aside; None is no limit."""
+    heartbeat: float = 10.0
+    """Longest silence of an event stream before a comment is sent."""
+    workflows: Mapping[str, Callable[..., Any]] = {}
+    tools: Mapping[str, Callable[..., Any]] = {}
+    workflow_timeout: float = 300.0
+    """How long a workflow, or a task of an agent, may take."""
+    approval_ttl: float = 3600.0
+    """How long an action waits for somebody's approval."""
+    idempotency_ttl: float = 86400.0
+    """How long the answer to a POST with an Idempotency-Key is kept."""
+
+    def __post_init__(self) -> None:
+        _check_port(self.port)
+        if self.request_limit < 1:
+            raise InvalidArgumentError("request_limit is at least 1 byte")
+        if self.requests_per_minute is not None and self.requests_per_minute < 1:
+            raise InvalidArgumentError("requests_per_minute is at least 1; None is no limit")
+        if not 0 < self.heartbeat <= 15:
+            raise InvalidArgumentError("heartbeat is more than 0 and at most 15 seconds")
+        for what, seconds in (
+            ("workflow_timeout", self.workflow_timeout),
+            ("approval_ttl", self.approval_ttl),
+            ("idempotency_ttl", self.idempotency_ttl),
+        ):
+            if not 0 < seconds < float("inf"):
+                raise InvalidArgumentError(f"{what} is a number of seconds, more than 0")
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one embedded vault. Times are seconds.
 
@@ -225,6 +273,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Serve governance as well; None does not. Needs the extra `dev`."""
     gateway: GatewayOptions | None = None
     """Serve the gateway and its sidecar as well; None does not. Needs the extra `dev`."""
+    runtime: RuntimeOptions | None = None
+    """Serve the agent runtime as well; None does not. Needs the extra `dev`."""
     allow_origins: frozenset[str] = frozenset()
     """Web pages that may call the HTTP services, as browsers name them: http://localhost:3000."""
     request_limit: int = 1024 * 1024

@@ -19,13 +19,20 @@ from .administration import Administration
 from .faults import DevserverError
 from .home import Home
 from .listener import Listener
-from .options import GatewayOptions, GovernanceOptions, Options, default_home
+from .options import (
+    GatewayOptions,
+    GovernanceOptions,
+    Options,
+    RuntimeOptions,
+    default_home,
+)
 from .service import Vault
 from .sockets import BACKLOG, LocalSocket, bind_tcp, stop_accepting
 
 if TYPE_CHECKING:
     from .gateway.server import GatewayServer
     from .governance.server import GovernanceServer
+    from .runtime.server import RuntimeServer
 
 __all__ = ["VaultServer"]
 
@@ -50,6 +57,7 @@ class VaultServer:
         self._local: LocalSocket | None = None
         self.governance: GovernanceServer | None = None
         self.gateway: GatewayServer | None = None
+        self.runtime: RuntimeServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -96,6 +104,8 @@ class VaultServer:
             await self.open_governance(self.options.governance)
         if self.options.gateway is not None:
             await self.open_gateway(self.options.gateway)
+        if self.options.runtime is not None:
+            await self.open_runtime(self.options.runtime)
 
     async def open_governance(self, governance: GovernanceOptions) -> GovernanceServer:
         """Serve governance beside the vault; once."""
@@ -123,6 +133,20 @@ class VaultServer:
             await server.stop(0.0)
             raise
         self.gateway = server
+        return server
+
+    async def open_runtime(self, runtime: RuntimeOptions) -> RuntimeServer:
+        """Serve the agent runtime beside the vault; once."""
+        _require("runtime", "uvicorn", "starlette", "cryptography")
+        from .runtime.server import RuntimeServer
+
+        server = RuntimeServer(self.vault, self.home, self.options, runtime)
+        try:
+            await server.start()
+        except BaseException:
+            await server.stop(0.0)
+            raise
+        self.runtime = server
         return server
 
     def _sweep(self) -> None:
@@ -153,6 +177,9 @@ class VaultServer:
         if self._local is not None:
             self._local.remove()
             self._local = None
+        if self.runtime is not None:
+            await self.runtime.stop(self.options.stop_grace)
+            self.runtime = None
         if self.gateway is not None:
             await self.gateway.stop(self.options.stop_grace)
             self.gateway = None

@@ -34,7 +34,8 @@ class Admission:
     `token` None asks nobody for one. `origins` are the web pages that may call, written as
     browsers send them: `http://localhost:3000`. `socket_path` may be the Host of what
     comes over that Unix socket, percent-encoded or as its file name; `hosts` may be on any.
-    A `body_limit` of None leaves the length of bodies to the domain.
+    A `body_limit` of None leaves the length of bodies to the domain. `open_paths` need no
+    token.
     """
 
     def __init__(
@@ -45,8 +46,10 @@ class Admission:
         body_limit: int | None,
         socket_path: str | None = None,
         hosts: Iterable[str] = (),
+        open_paths: Iterable[bytes] = (),
     ) -> None:
         self.body_limit = body_limit
+        self._open_paths = frozenset(open_paths)
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
         # The digest is compared, so that neither length nor content shows in the time taken.
         self._token = None if token is None else hashlib.sha256(token.reveal_bytes()).digest()
@@ -100,7 +103,8 @@ class Admission:
         self._check_origin(found)
         if method == "OPTIONS" and b"access-control-request-method" in found:
             return  # a preflight carries no token and no body; the front answers it
-        self._check_token(found.get(b"authorization"))
+        if path not in self._open_paths:
+            self._check_token(found.get(b"authorization"))
         self._check_body(found)
 
     def _check_host(self, host: bytes | None, *, local: bool) -> None:

@@ -41,8 +41,10 @@ class HttpDomain:
     all the same, for clients that are told to read it. A domain that judges its callers
     itself has no such token: `own_judgement`; the length of bodies is its affair then too.
 
+    A `token` that is given is asked for in any case, and not kept. `open_paths` need none.
+
     `error` and `prepare` are the front's; `hosts` are names that requests may call this server
-    by besides those of loopback.
+    by besides those of loopback. `body_limit` None is that of the options.
     """
 
     def __init__(
@@ -58,6 +60,9 @@ class HttpDomain:
         error: Callable[[HttpRefusal], bytes] = error_body,
         prepare: Callable[[Scope], None] | None = None,
         hosts: Iterable[str] = (),
+        token: Secret | None = None,
+        open_paths: Iterable[bytes] = (),
+        body_limit: int | None = None,
     ) -> None:
         self.name = name
         self.socket_path = home / f"{name}.sock"
@@ -67,14 +72,16 @@ class HttpDomain:
         self._port = port
         self._options = options
         self._local: LocalSocket | None = None
-        token = None if own_judgement else _token(self.token_path)
-        self.token: Secret | None = None if options.demo else token
+        self._bound: list[socket.socket] = []
+        kept = None if own_judgement else _token(self.token_path)
+        self.token: Secret | None = token or (None if options.demo else kept)
         admission = Admission(
             token=self.token,
             origins=options.allow_origins,
-            body_limit=None if own_judgement else options.request_limit,
+            body_limit=None if own_judgement else body_limit or options.request_limit,
             socket_path=str(self.socket_path),
             hosts=hosts,
+            open_paths=open_paths,
         )
         self._server = HttpServer(
             Front(app, admission, self.faults, meter, error=error, prepare=prepare),
@@ -82,8 +89,8 @@ class HttpDomain:
             error=error,
         )
 
-    async def start(self) -> None:
-        """Bind and listen; on failure nothing is left open."""
+    def bind(self) -> None:
+        """Take the addresses, which are known from then on; `start` listens on them."""
         host = self._options.host
         with ExitStack() as failing:
             sockets: list[socket.socket] = []
@@ -93,17 +100,34 @@ class HttpDomain:
                 self.tcp = (host, tcp.getsockname()[1])
                 sockets.append(tcp)
             self._local = LocalSocket(self.socket_path)
-            failing.callback(self._local.close)
             sockets.append(self._local.socket)
-            await self._server.start(sockets)
+            self._bound = sockets
             failing.pop_all()
+
+    async def start(self) -> None:
+        """Bind, if that is not done, and listen; on failure nothing is left open."""
+        if self._local is None:
+            self.bind()
+        try:
+            await self._server.start(self._bound)
+        except BaseException:
+            self._release()
+            raise
+        self._bound = []  # the server's now
 
     async def stop(self, grace: float) -> None:
         """Stop listening and end what is in hand; safe to repeat."""
         if self._local is not None:
             self._local.remove()
             self._local = None
+        self._release()
         await self._server.stop(grace)
+
+    def _release(self) -> None:
+        """Close what was bound and is not listened on."""
+        for sock in self._bound:
+            sock.close()
+        self._bound = []
 
     @property
     def url(self) -> str | None:

@@ -26,7 +26,7 @@ from .connection import Connection
 from .refusals import HttpRefusal, error_body
 from .staged import HttpFault, HttpFaults
 
-__all__ = ["Cut", "Front", "Json", "Meter", "read_json"]
+__all__ = ["Cut", "Front", "Json", "Meter", "read_body", "read_json"]
 
 T = TypeVar("T")
 
@@ -303,8 +303,8 @@ class Json:
         await send({"type": "http.response.body", "body": self._body})
 
 
-async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
-    """Read the body whole and decode it; 422 says which member does not fit."""
+async def read_body(request: Request) -> bytearray:
+    """Read the body whole."""
     body = bytearray()
     more = True
     try:
@@ -319,6 +319,12 @@ async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
         raise HttpRefusal(
             408, "TIMEOUT", f"the body did not come within {_BODY_SECONDS:g} seconds"
         ) from None
+    return body
+
+
+async def read_json(request: Request, decoder: msgspec.json.Decoder[T]) -> T:
+    """Read the body whole and decode it; 422 says which member does not fit."""
+    body = await read_body(request)
     problem: str
     try:
         return decoder.decode(body)

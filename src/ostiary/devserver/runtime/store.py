@@ -1,0 +1,200 @@
+"""What the runtime remembers: documents by kind and key, in a SQLite file of its own.
+
+A change is on file when the call returns. One thread. Neighbours: each group keeps its
+`Documents` here; the vectors of knowledge have a file of their own.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sqlite3
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final, Generic, TypeVar, final
+
+import msgspec
+
+from ..faults import DevserverError
+from ..home import create_private
+
+__all__ = ["Documents", "Store"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS documents (
+    number INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, key TEXT NOT NULL,
+    owner TEXT, document BLOB NOT NULL, UNIQUE (kind, key)
+);
+CREATE INDEX IF NOT EXISTS by_age ON documents (kind, number);
+CREATE INDEX IF NOT EXISTS by_owner ON documents (kind, owner, number);
+"""
+_VERSION: Final = 1
+
+_encode = msgspec.json.Encoder().encode
+
+
+@final
+class Store:
+    """One open file; `transaction` makes several changes one."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._open = 0
+        create_private(path, b"")
+        if os.stat(path).st_mode & 0o077:
+            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
+        try:
+            self.db = sqlite3.connect(path, isolation_level=None)
+            try:
+                self._prepare()
+            except BaseException:
+                self.db.close()
+                raise
+        except sqlite3.DatabaseError as error:
+            raise DevserverError(
+                f"cannot open {path} as the runtime's memory: {error}; move it away"
+            ) from None
+
+    def _prepare(self) -> None:
+        for pragma in (
+            "journal_mode=WAL",
+            "synchronous=NORMAL",
+            "temp_store=MEMORY",
+            "trusted_schema=OFF",
+            "busy_timeout=2000",
+            "journal_size_limit=16777216",
+        ):
+            self.db.execute(f"PRAGMA {pragma}")
+        (version,) = self.db.execute("PRAGMA user_version").fetchone()
+        if version > _VERSION:
+            raise DevserverError(f"{self.path} was made by a newer version; upgrade to open it")
+        self.db.executescript(_SCHEMA)
+        self.db.execute(f"PRAGMA user_version={_VERSION}")
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Commit all that happens in the block, or nothing of it; blocks may be nested.
+
+        Nothing may be awaited in it: what others did meanwhile would be undone with it.
+        """
+        if self._open:
+            yield
+            return
+        self.db.execute("BEGIN IMMEDIATE")
+        self._open = 1
+        try:
+            yield
+        except BaseException:
+            self.db.execute("ROLLBACK")
+            raise
+        else:
+            self.db.execute("COMMIT")
+        finally:
+            self._open = 0
+
+    def close(self) -> None:
+        """Close the file; safe to repeat."""
+        try:
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        except sqlite3.Error as error:
+            _log.error("%s could not be written to the end: %s", self.path, error)
+        finally:
+            self.db.close()
+
+
+@final
+class Documents(Generic[T]):
+    """The documents of one kind, by key; `kind` is theirs alone, `type` a msgspec type.
+
+    Order is the order in which the keys were added. A document may have an `owner`, which is
+    said when it is added and by which it is found again quickly.
+    """
+
+    def __init__(self, store: Store, kind: str, type: type[T]) -> None:
+        self._db = store.db
+        self._kind = kind
+        self._decode = msgspec.json.Decoder(type).decode
+
+    def get(self, key: str) -> T | None:
+        """Return a document, or None."""
+        row = self._one("SELECT document FROM documents WHERE kind = ? AND key = ?", key)
+        return None if row is None else self._decode(row[0])
+
+    def put(self, key: str, value: T, *, owner: str | None = None) -> None:
+        """Write a document, in place of the one of that key if there is one."""
+        self._db.execute(
+            "INSERT INTO documents (kind, key, owner, document) VALUES (?, ?, ?, ?) "
+            "ON CONFLICT (kind, key) DO UPDATE SET document = excluded.document",
+            (self._kind, key, owner, _encode(value)),
+        )
+
+    def add(self, key: str, value: T, *, owner: str | None = None) -> bool:
+        """Write a new document; False, and nothing written, when the key is taken."""
+        done = self._db.execute(
+            "INSERT OR IGNORE INTO documents (kind, key, owner, document) VALUES (?, ?, ?, ?)",
+            (self._kind, key, owner, _encode(value)),
+        )
+        return done.rowcount == 1
+
+    def delete(self, key: str) -> bool:
+        """Remove a document; False when there is none."""
+        done = self._db.execute(
+            "DELETE FROM documents WHERE kind = ? AND key = ?", (self._kind, key)
+        )
+        return done.rowcount == 1
+
+    def all(self) -> list[T]:
+        """Return every document, oldest first."""
+        return [value for _, value in self.items()]
+
+    def items(self) -> Iterator[tuple[str, T]]:
+        """Yield keys and documents, oldest first; as they were when the first is asked for."""
+        rows = self._db.execute(
+            "SELECT key, document FROM documents WHERE kind = ? ORDER BY number", (self._kind,)
+        ).fetchall()
+        for key, document in rows:
+            yield key, self._decode(document)
+
+    def count(self, *, owner: str | None = None) -> int:
+        """Return how many there are, or how many of an owner's."""
+        row: Any = self._db.execute(
+            "SELECT COUNT(*) FROM documents WHERE kind = ?1 AND (?2 IS NULL OR owner = ?2)",
+            (self._kind, owner),
+        ).fetchone()
+        return int(row[0])
+
+    def owned(self, owner: str, limit: int = -1, *, newest_first: bool = True) -> list[T]:
+        """Return an owner's documents; a negative limit is none."""
+        order = "DESC" if newest_first else "ASC"
+        rows = self._db.execute(
+            f"SELECT document FROM documents WHERE kind = ? AND owner = ? "
+            f"ORDER BY number {order} LIMIT ?",
+            (self._kind, owner, limit),
+        ).fetchall()
+        return [self._decode(document) for (document,) in rows]
+
+    def page(self, offset: int, limit: int, *, newest_first: bool = True) -> list[T]:
+        """Return some of the documents."""
+        order = "DESC" if newest_first else "ASC"
+        rows = self._db.execute(
+            f"SELECT document FROM documents WHERE kind = ? ORDER BY number {order} "
+            "LIMIT ? OFFSET ?",
+            (self._kind, limit, offset),
+        ).fetchall()
+        return [self._decode(document) for (document,) in rows]
+
+    def keep(self, newest: int) -> None:
+        """Remove all but the newest."""
+        self._db.execute(
+            "DELETE FROM documents WHERE kind = ? AND number <= COALESCE((SELECT number FROM "
+            "documents WHERE kind = ? ORDER BY number DESC LIMIT 1 OFFSET ?), -1)",
+            (self._kind, self._kind, newest),
+        )
+
+    def _one(self, statement: str, key: str) -> Any:
+        return self._db.execute(statement, (self._kind, key)).fetchone()
