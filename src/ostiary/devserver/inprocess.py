@@ -219,8 +219,8 @@ def running(
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
     listens on a free loopback port. `demo` loads the documentation's agent and credentials,
     and asks no HTTP client for a token. Other settings are those of `Options`; give
-    `governance`, `gateway` or `runtime` to set up those services, which otherwise start when they are
-    asked for.
+    `governance`, `gateway` or `runtime` to set up those services, which otherwise start when
+    they are asked for.
     """
     ours = os.getpid()
     temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from uvicorn.config import Config
 from uvicorn.server import ServerState
@@ -17,6 +17,9 @@ from uvicorn.server import ServerState
 from ..sockets import BACKLOG, stop_accepting
 from .connection import Connection
 from .refusals import HttpRefusal, error_body
+
+if TYPE_CHECKING:
+    import ssl
 
 __all__ = ["HttpServer"]
 
@@ -63,8 +66,10 @@ class HttpServer:
         self._servers: list[asyncio.Server] = []
         self.loop: asyncio.AbstractEventLoop
 
-    async def start(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen; the sockets are this server's from here on."""
+    async def start(
+        self, sockets: Sequence[socket.socket], *, tls: ssl.SSLContext | None = None
+    ) -> None:
+        """Listen, on all of them with TLS if asked; the sockets are this server's from here on."""
         self.loop = asyncio.get_running_loop()
         self.config.load()
         for sock in sockets:
@@ -73,7 +78,9 @@ class HttpServer:
                 if sock.family == socket.AF_UNIX
                 else self.loop.create_server
             )
-            self._servers.append(await make(lambda: Connection(self), sock=sock, backlog=BACKLOG))
+            self._servers.append(
+                await make(lambda: Connection(self), sock=sock, backlog=BACKLOG, ssl=tls)
+            )
 
     async def stop(self, grace: float) -> None:
         """Accept no more, let answers in hand end, then close what is left."""

@@ -11,14 +11,13 @@ import msgspec
 from msgspec.inspect import StructType, type_info
 from starlette.requests import Request
 
-from ..http.front import read_json
+from ..http.front import read_body
 from ..http.refusals import HttpRefusal
 
 __all__ = ["Body", "Page", "flag", "invalid", "number"]
 
 T = TypeVar("T")
 
-_RAW: Final[msgspec.json.Decoder[msgspec.Raw]] = msgspec.json.Decoder(msgspec.Raw)
 _PAGE_LIMIT: Final = 100
 
 
@@ -40,7 +39,7 @@ class Body(Generic[T]):
         """Return the body; 422 names the member that does not fit, 413 is for too much."""
         if self._empty and _announces_nothing(request):
             return self._decode(b"{}")
-        raw = bytes(memoryview(await read_json(request, _RAW)))
+        raw = bytes(await read_body(request))
         if self._limit is not None and len(raw) > self._limit:
             raise HttpRefusal(
                 413,
@@ -51,11 +50,15 @@ class Body(Generic[T]):
         return self._decode(raw)
 
     def _decode(self, raw: bytes) -> T:
-        problem = ""
+        problem: str
         try:
             return msgspec.json.decode(raw, type=self._type)
         except msgspec.ValidationError as error:
             problem = str(error)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            raise HttpRefusal(422, "INVALID_INPUT", "the body is not JSON") from None
+        except RecursionError:
+            raise HttpRefusal(422, "INVALID_INPUT", "the body is nested too deeply") from None
         if b"null" in raw:
             if self._info is None:
                 self._info = type_info(self._type)
