@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import agent, gateway, governance, vault
+from . import agent, gateway, governance, runtime, vault
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -32,5 +32,6 @@ DOMAINS = (
     Domain("vault", vault.commands, vault.checks),
     Domain("governance", governance.commands, governance.checks),
     Domain("gateway", gateway.commands, gateway.checks),
+    Domain("runtime", runtime.commands, runtime.checks),
     Domain("agent", agent.commands, agent.checks),
 )

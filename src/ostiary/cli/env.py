@@ -89,8 +89,9 @@ def _asked(directory: Path) -> dict[str, str]:
 def _beside(directory: Path) -> dict[str, str]:
     """Return how the other services on this home are found."""
     found = {"SANCTUM_VAULT_PATH": str(directory)}
-    if (directory / "governance.sock").exists():
-        found["OSTIARY_GOVERNANCE_URL"] = f"unix://{directory / 'governance.sock'}"
-        if (directory / "governance.token").exists():
-            found["OSTIARY_GOVERNANCE_API_KEY_FILE"] = str(directory / "governance.token")
+    for domain in ("governance", "runtime"):
+        if (directory / f"{domain}.sock").exists():
+            found[f"OSTIARY_{domain.upper()}_URL"] = f"unix://{directory / domain}.sock"
+            if (directory / f"{domain}.token").exists():
+                found[f"OSTIARY_{domain.upper()}_API_KEY_FILE"] = f"{directory / domain}.token"
     return found

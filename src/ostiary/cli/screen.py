@@ -11,7 +11,7 @@ import time
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import compress
-from typing import Final, cast
+from typing import TYPE_CHECKING, Final, cast
 
 import msgspec
 from rich import box
@@ -26,6 +26,9 @@ from ..errors import (
     LockedError,
     OstiaryError,
 )
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
 
 __all__ = [
     "EXIT_FAILED",
@@ -127,10 +130,59 @@ class Screen:
         listed = [[_cell(value) for value in row] for row in rows]
         if not listed:
             self.note(empty)
-            return
+        else:
+            self._put(self._grid(columns, listed, firm, right))
+
+    def picture(
+        self,
+        columns: Sequence[str],
+        rows: Iterable[Sequence[object]],
+        *,
+        empty: str,
+        firm: Collection[str] = (),
+        right: Collection[str] = (),
+    ) -> RenderableType:
+        """Return what `table` would print, to be printed or drawn over by the caller."""
+        listed = [[_cell(value) for value in row] for row in rows]
+        return self._grid(columns, listed, firm, right) if listed else Text(empty, "dim")
+
+    def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
+        """Print names and values in two columns."""
+        self._put(self.card(pairs, err=err), err=err)
+
+    def card(self, pairs: Mapping[str, object], *, err: bool = False) -> RenderableType:
+        """Return what `facts` would print."""
+        cells = [(Text(name, "bold"), _cell(value)) for name, value in pairs.items()]
+        if not (self.err if err else self.out).is_terminal:
+            width = max(name.cell_len for name, _ in cells)
+            return Text("\n".join(f"{n.plain:<{width}}  {v.plain}" for n, v in cells))
+        grid = Table.grid(padding=(0, 2, 0, 0))
+        grid.add_column(no_wrap=True)
+        grid.add_column(overflow="fold")
+        for name, value in cells:
+            grid.add_row(name, value)
+        return grid
+
+    def show(self, picture: RenderableType) -> None:
+        """Print what `picture` or `card` returned."""
+        self._put(picture)
+
+    def _put(self, picture: RenderableType, *, err: bool = False) -> None:
+        console = self.err if err else self.out
+        if isinstance(picture, Text) and not console.is_terminal:
+            print(picture.plain, file=sys.stderr if err else sys.stdout)
+        else:
+            console.print(picture)
+
+    def _grid(
+        self,
+        columns: Sequence[str],
+        listed: list[list[Text]],
+        firm: Collection[str],
+        right: Collection[str],
+    ) -> RenderableType:
         if not self.out.is_terminal:
-            _write_columns([[Text(name) for name in columns], *listed])
-            return
+            return Text(_columns([[Text(name) for name in columns], *listed]))
         grid = Table(
             box=box.SIMPLE_HEAD,
             header_style="bold",
@@ -148,23 +200,7 @@ class Screen:
             )
         for row in listed:
             grid.add_row(*compress(row, shown))
-        self.out.print(grid)
-
-    def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
-        """Print names and values in two columns."""
-        console = self.err if err else self.out
-        cells = [(Text(name, "bold"), _cell(value)) for name, value in pairs.items()]
-        if not console.is_terminal:
-            width = max(name.cell_len for name, _ in cells)
-            for name, value in cells:
-                console.print(f"{name.plain:<{width}}  {value.plain}", soft_wrap=True)
-            return
-        grid = Table.grid(padding=(0, 2, 0, 0))
-        grid.add_column(no_wrap=True)
-        grid.add_column(overflow="fold")
-        for name, value in cells:
-            grid.add_row(name, value)
-        console.print(grid)
+        return grid
 
     def note(self, text: str) -> None:
         """Print one message on stderr."""
@@ -204,12 +240,14 @@ class Screen:
         self.err.print(line, soft_wrap=not self.err.is_terminal)
 
 
-def _write_columns(rows: list[list[Text]]) -> None:
-    """Write aligned columns, as wide as they are: what reads a pipe has no width."""
+def _columns(rows: list[list[Text]]) -> str:
+    """Return aligned columns, as wide as they are: what reads a pipe has no width."""
     widths = [max(cell.cell_len for cell in column) for column in zip(*rows, strict=True)]
+    lines: list[str] = []
     for row in rows:
         cells = (c.plain + " " * (w - c.cell_len) for c, w in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
+        lines.append("  ".join(cells).rstrip())
+    return "\n".join(lines)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -1,0 +1,117 @@
+"""The runtime part of `ostiary doctor`: where its server is, its key, its answer, its helpers.
+
+Only looks. Asks the server that the environment names, else the one of the home directory.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from ...config import TcpAddress, parse_base_url
+from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
+from ...secret import Secret
+from ..finding import Finding, fail, ok, warn
+
+__all__ = ["checks"]
+
+_URLS: Final = ("OSTIARY_RUNTIME_URL", "SYMBIONT_BASE_URL")
+_SECONDS: Final = 2.0
+_LOOPBACK: Final = ("localhost", "127.", "::1")
+# What the embedded runtime uses beside the core, and for what.
+_PARTS: Final = (
+    ("apsw", "knowledge"),
+    ("sqlite_vec", "knowledge"),
+    ("lark", "the agents' language"),
+    ("mcp", "MCP servers"),
+    ("keyring", "the OS keychain"),
+)
+
+
+def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
+    """Look at the settings first, then ask the server."""
+    from ...runtime.settings import RuntimeSettings, read_key_file
+
+    named = next((name for name in _URLS if os.environ.get(name)), None)
+    socket, token = home / "runtime.sock", home / "runtime.token"
+    try:
+        settings = RuntimeSettings.resolve(None, None)
+        key: Secret | None = settings.api_key
+        url: str | None = settings.base_url
+        if named is None and socket.exists():
+            url = f"unix://{socket}"
+            if key is None and token.exists():
+                key = read_key_file(token)
+        elif named is None and not settings.from_file:
+            url = None
+        address = parse_base_url(url).address if url else None
+    except InvalidArgumentError as error:
+        yield fail("runtime", error.message, "correct it, then run `ostiary doctor` again")
+        return
+    if url is None or address is None:
+        yield ok("runtime", f"no server here; `ostiary dev` starts one, ${_URLS[0]} names another")
+        return
+    if isinstance(address, TcpAddress) and not address.tls and key is not None:
+        if not address.host.startswith(_LOOPBACK):
+            yield warn(
+                "runtime",
+                f"{url} would be sent the API key in clear",
+                "use https, or a Unix socket",
+            )
+    elif named is None and socket.exists():
+        yield _owned(socket)
+        yield _parts()
+    yield _answer(url, key)
+
+
+def _owned(path: Path) -> Finding:
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != os.geteuid():
+        return fail("runtime", f"{path} belongs to user {found.st_uid}", "find out who started it")
+    if mode & 0o077:
+        return fail("runtime", f"{path} is open to others ({mode:04o})", f"chmod 600 {path}")
+    return ok("runtime", f"{path} ({mode:04o})")
+
+
+def _parts() -> Finding:
+    """Look at what the embedded runtime needs besides, for it runs on this machine."""
+    missing = [f"{name} ({use})" for name, use in _PARTS if importlib.util.find_spec(name) is None]
+    if missing:
+        return warn(
+            "its parts", f"missing: {', '.join(missing)}", "run `pip install 'ostiary[dev]'`"
+        )
+    if shutil.which("npx") is None:
+        return warn(
+            "its parts",
+            "npx is not installed, so MCP servers that come from npm do not start",
+            "install Node.js, or use servers that are programs of their own",
+        )
+    return ok("its parts", "knowledge, language, MCP and keychain can be used")
+
+
+def _answer(url: str, key: Secret | None) -> Finding:
+    from ...runtime import RuntimeClient
+
+    name = "its answer"
+    try:
+        with RuntimeClient(key, url, timeout=_SECONDS, max_retries=0) as client:
+            health = client.health_check()
+            count = len(client.list_agents())
+    except AuthenticationError:
+        return fail(
+            name,
+            "does not accept the API key" if key else "asks for an API key, and none is set",
+            "set OSTIARY_RUNTIME_API_KEY_FILE to the file that holds it",
+        )
+    except OstiaryError as error:
+        return fail(name, error.message, "start it with `ostiary dev`, or correct the URL")
+    agents = f"{count} agent{'' if count == 1 else 's'}"
+    if health.status.lower() in {"healthy", "ok"}:
+        return ok(name, f"{health.status}, version {health.version}, {agents}")
+    return warn(name, f"says {health.status}", "look at its log")
