@@ -215,6 +215,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long an action waits for somebody's approval."""
     idempotency_ttl: float = 86400.0
     """How long the answer to a POST with an Idempotency-Key is kept."""
+    mcp_allow: tuple[tuple[str, ...], ...] = ()
+    """Commands of MCP servers that may start where no key is asked; `demo` adds the guide's."""
 
     def __post_init__(self) -> None:
         _check_port(self.port)

@@ -29,6 +29,8 @@ _log = logging.getLogger(__name__)
 # npx asks whether it may install, and a child has nobody to answer.
 _ENVIRONMENT: Final = {"npm_config_yes": "true", "NO_COLOR": "1"}
 _LONGEST_DELAY: Final = 30.0
+# What it said before such an end does not explain it.
+_TOLD_TO_END: Final = frozenset({-signal.SIGKILL, -signal.SIGTERM})
 
 
 @final
@@ -70,7 +72,8 @@ class Child:
         self.busy = 0
         self.last_used = clock()
         self.problem: str | None = None
-        """How it last ended or failed to start, unasked; it may quote what the server wrote."""
+        """How it ended or failed to start, unasked; it may quote what the server wrote. None
+        while all is well."""
 
     @property
     def running(self) -> bool:
@@ -143,6 +146,7 @@ class Child:
                 headers=((b"retry-after", str(int(left) + 1).encode()),),
             )
         self.starts += 1
+        self.problem = None
         self._stopped = False
         self._held = Held(self._connected)
 
@@ -162,7 +166,8 @@ class Child:
         """Remember an end that nobody asked for."""
         self.problem = f"it {_how(process.status)}"
         if process.tail:
-            self.problem += f"; its last words: {process.tail.splitlines()[-1][:300]}"
+            if process.status not in _TOLD_TO_END:
+                self.problem += f"; its last words: {process.tail.splitlines()[-1][:300]}"
             _log.warning("the MCP server %s ended; its last words:\n%s", self._name, process.tail)
 
     def _unstarted(self, problem: BaseException) -> HttpRefusal:

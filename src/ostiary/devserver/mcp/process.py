@@ -151,11 +151,15 @@ class ServerProcess:
         stdout = process.stdout
         assert stdout is not None
         try:
-            async with arriving:
+            try:
                 while line := await stdout.readline():
                     message = _message(line)
                     if message is not None:
                         await arriving.send(message)
+            finally:
+                # In this order: who is told that a call failed finds the process gone.
+                self._gone.set()
+                arriving.close()
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             # Nobody listens any more; a server that is stuck writing could not end.
             while await stdout.read(_PIECE_BYTES):
@@ -164,7 +168,6 @@ class ServerProcess:
             _log.warning("an MCP server wrote a line of more than %d bytes", _LINE_BYTES)
         finally:
             self._read_all.set()
-            self._gone.set()
 
     async def _write(
         self,
@@ -181,8 +184,8 @@ class ServerProcess:
                     stdin.write(text.encode("utf-8", "replace") + b"\n")
                     await stdin.drain()
         except (OSError, anyio.ClosedResourceError):
-            arriving.close()  # so that those who wait for an answer are told
             self._gone.set()
+            arriving.close()  # so that those who wait for an answer are told
         finally:
             self._sent_all.set()
 
@@ -200,8 +203,8 @@ class ServerProcess:
         await self._exited.wait()
         await _within(_AFTERMATH, self._read_all)
         # Somebody who left the group may hold the pipe; it is no server of ours any more.
-        arriving.close()
         self._gone.set()
+        arriving.close()
 
     async def _end(self, process: Process) -> None:
         """Close its input, as the protocol has it; then less and less kindly."""

@@ -21,6 +21,7 @@ from .agents import Agents
 from .context import Context, Group
 from .events import Events
 from .health import OPEN_PATHS, Health
+from .mcp.endpoints import Mcp
 from .meter import Meter
 from .routing import API, Paths
 from .store import Store
@@ -34,6 +35,7 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     Health,
     Events,
     AgentEndpoints,
+    Mcp,
 )
 
 
