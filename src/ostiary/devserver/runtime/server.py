@@ -23,6 +23,7 @@ from .events import Events
 from .health import OPEN_PATHS, Health
 from .mcp.endpoints import Mcp
 from .meter import Meter
+from .review.endpoints import Reviews
 from .routing import API, Paths
 from .store import Store
 
@@ -36,6 +37,7 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     Events,
     AgentEndpoints,
     Mcp,
+    Reviews,
 )
 
 
