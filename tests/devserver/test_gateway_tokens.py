@@ -18,9 +18,9 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from ostiary.devserver import DevserverError
 from ostiary.devserver.clock import Clock
-from ostiary.devserver.gateway.jose import BadToken, SigningKey, VerifyingKey, read
 from ostiary.devserver.gateway.trust import Grant, TrustDomain
 from ostiary.devserver.http.refusals import HttpRefusal
+from ostiary.devserver.jose import BadToken, SigningKey, VerifyingKey, read
 
 NOW = 1_800_000_000.0
 

@@ -18,8 +18,8 @@ from ..clock import Clock
 from ..faults import DevserverError
 from ..home import create_private, refuse_loose
 from ..http.refusals import HttpRefusal
+from ..jose import BadToken, SigningKey, Token, VerifyingKey, read
 from ..options import CATEGORIES
-from .jose import BadToken, SigningKey, Token, VerifyingKey, read
 
 __all__ = ["Grant", "Trat", "TrustDomain"]
 

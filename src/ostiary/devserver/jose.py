@@ -1,7 +1,7 @@
-"""Compact JSON web signatures by ES256: written, and read without trust.
+"""Compact JSON web signatures: written by ES256, read by that or EdDSA, without trust.
 
-One algorithm, chosen by the key and never by the token. Neighbour: `trust` says what the
-claims must be.
+One algorithm, chosen by the key and never by the token. What the claims must be is said by
+who asks: the gateway's `trust`, the runtime's HTTP inputs.
 """
 
 from __future__ import annotations
@@ -13,11 +13,19 @@ import re
 from typing import Any, Final, final
 
 import msgspec
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, utils
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
-__all__ = ["BadToken", "SigningKey", "Token", "VerifyingKey", "read"]
+__all__ = [
+    "BadToken",
+    "EdwardsKey",
+    "SigningKey",
+    "Token",
+    "VerifyingKey",
+    "public_key",
+    "read",
+]
 
 # Base64url without padding and nothing else: two spellings of one token would be two tokens.
 _SEGMENTS: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
@@ -80,6 +88,40 @@ class VerifyingKey:
             good = False
         if not good:
             raise BadToken("its signature is not by the key it names")
+
+
+@final
+class EdwardsKey:
+    """The public half of an Ed25519 key."""
+
+    def __init__(self, key: ed25519.Ed25519PublicKey) -> None:
+        self._key = key
+
+    def check(self, token: Token) -> None:
+        """Raise unless this key made the signature."""
+        if token.header.get("alg") not in {"EdDSA", "Ed25519"}:
+            raise BadToken("its algorithm is not the one of the key")
+        good = True
+        try:
+            self._key.verify(token.signature, token.signed)
+        except InvalidSignature:
+            good = False
+        if not good:
+            raise BadToken("its signature is not by the key")
+
+
+def public_key(pem: bytes) -> VerifyingKey | EdwardsKey:
+    """Load a public key from PEM; `ValueError` unless it is of P-256 or Ed25519."""
+    key: object = None
+    try:
+        key = serialization.load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        pass
+    if isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1):
+        return VerifyingKey(key)
+    if isinstance(key, ed25519.Ed25519PublicKey):
+        return EdwardsKey(key)
+    raise ValueError("not a public key of P-256 or Ed25519 in PEM")
 
 
 @final
