@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar, final
 
 from starlette.routing import BaseRoute
 
+from ...secret import Secret
 from ..clock import Clock, iso
 from ..faults import DevserverError
 from ..options import Options, RuntimeOptions
@@ -55,7 +56,8 @@ class Context:
     """The surroundings of the groups; `group` finds another one.
 
     `directory` is the runtime's own below the home, for files. `base_url` is where the
-    runtime's API answers, on loopback if it listens there.
+    runtime's API answers, on loopback if it listens there. `token` is what its callers show;
+    None when nobody is asked for a key.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Context:
         self.clock: Clock = options.clock
         self.workers = workers
         self.base_url = ""
+        self.token: Secret | None = None
         self._groups: dict[type, Any] = {}
 
     # The two that nearly every group asks for.

@@ -81,6 +81,7 @@ class RuntimeServer:
                 open_paths=OPEN_PATHS,
                 body_limit=runtime.request_limit,
             )
+            context.token = self.http.token
         except BaseException:
             self._close()
             raise

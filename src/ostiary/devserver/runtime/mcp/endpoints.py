@@ -63,9 +63,7 @@ class Mcp:
         self._kept = Documents(context.store, "mcp_server", Kept)
         self._servers: dict[str, McpServer] = {}
         self._directory = context.directory / "mcp"
-        runtime = context.runtime
-        self._anybody = context.options.demo and runtime.token is None
-        allowed = set(runtime.mcp_allow)
+        allowed = set(context.runtime.mcp_allow)
         if context.options.demo:
             allowed.add(GUIDES_COMMAND)
         self._allowed = frozenset(allowed)
@@ -102,7 +100,7 @@ class Mcp:
     async def _add(self, request: Request) -> ASGIApp:
         config = await _CONFIG.read(request)
         check(config)
-        if self._anybody:
+        if self._context.token is None:
             check_allowed(config, self._allowed)
         answer = {"status": "added", "name": config.name}
         known = self._kept.get(config.name)
@@ -282,7 +280,7 @@ class Mcp:
         from .servers import McpServer
 
         config = restore(kept, self._context)
-        if self._anybody:
+        if self._context.token is None:
             check_allowed(config, self._allowed)  # it may have been added by somebody with a key
         server = self._servers[kept.name] = McpServer(
             config, directory=str(self._directory), now=self._context.now
