@@ -72,6 +72,7 @@ WITH_EXTRA: dict[str, set[str]] = {
     "gateway/mcp/session.py": {"anyio", "httpx2", "mcp", "mcp_types", "pydantic"},
     "gateway/mcp/transport.py": {"httpx2"},
     "gateway/runner.py": set(),
+    "runtime/ecdsa.py": {"cryptography"},
     "telemetry/otel.py": {"opentelemetry"},
 }
 

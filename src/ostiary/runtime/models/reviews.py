@@ -47,7 +47,7 @@ class ToolSchema(Model):
     """
 
     type: str = "object"
-    properties: dict[str, Any]
+    properties: dict[str, Any] = {}
     required: list[str] = []
 
 
