@@ -24,6 +24,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -33,7 +34,7 @@ LANGUAGES = {"python", "console", "text", "toml", "json", "yaml", ""}
 # Commands about the repository or the machine, which tests of their own run.
 NOT_OURS = ("make ", "pip install ", "git clone ", "cd ")
 LONGEST_START = 30.0
-CLOSED = {"GatewayClient", "GovernanceClient", "Pool", "VaultClient"}
+CLOSED = {"GatewayClient", "GovernanceClient", "Pool", "RuntimeClient", "VaultClient"}
 
 
 class Block(NamedTuple):
@@ -76,7 +77,7 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
     monkeypatch.setenv("HOME", str(directory))
     for name in list(os.environ):
-        if name.startswith(("OSTIARY_", "SANCTUM_", "SAGE_", "SPIFFE_")):
+        if name.startswith(("OSTIARY_", "SANCTUM_", "SAGE_", "SPIFFE_", "SYMBIONT_")):
             monkeypatch.delenv(name)
     monkeypatch.chdir(directory)
     yield directory
@@ -86,11 +87,19 @@ def home(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 class Ports(NamedTuple):
     vault: int
     governance: int
+    runtime: int
+
+
+def port_of(url: str) -> int:
+    port = urlsplit(url).port
+    assert port is not None, url
+    return port
 
 
 def with_ports(text: str, ports: Ports) -> str:
     text = re.sub(r"\b(?:7600|8200)\b", str(ports.vault), text)
-    return re.sub(r"(?<=[:=])8000\b", str(ports.governance), text)
+    text = re.sub(r"(?<=[:=])8000\b", str(ports.governance), text)
+    return re.sub(r"(?<=[:=])8080\b", str(ports.runtime), text)
 
 
 def run_python(block: Block, namespace: dict[str, Any], home: Path, ports: Ports) -> None:
@@ -199,21 +208,24 @@ def run_server(block: Block, command: str) -> None:
 @pytest.mark.timeout(400)  # a page starts dozens of processes
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ostiary.devserver import GovernanceOptions, running
+    from ostiary.devserver import GovernanceOptions, RuntimeOptions, running
     from ostiary.gateway import providers
 
     # A page may add to the table; the tests behind it are to find it as it is.
     monkeypatch.setattr(providers, "_table", providers._table)
     namespace: dict[str, Any] = {"__name__": "__page__"}
-    governance = GovernanceOptions(port=0)
-    with running(home=home / ".sanctum", demo=True, governance=governance) as server:
+    options: dict[str, Any] = {
+        "governance": GovernanceOptions(port=0),
+        "runtime": RuntimeOptions(port=0),
+    }
+    with running(home=home / ".sanctum", demo=True, **options) as server:
         assert server.tcp is not None
-        url = server.governance_url
         # Where a client looks that is told nothing; the gateway's as after `ostiary env`.
-        monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", url)
+        monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", server.governance_url)
+        monkeypatch.setenv("OSTIARY_RUNTIME_URL", server.runtime_url)
         for name, value in server.gateway.environment.items():
             monkeypatch.setenv(name, value)
-        ports = Ports(server.tcp[1], int(url.rpartition(":")[2]))
+        ports = Ports(server.tcp[1], *map(port_of, (server.governance_url, server.runtime_url)))
         for block in ALL[page]:
             if block.notest:
                 continue
@@ -232,6 +244,7 @@ def test_there_is_something_to_run() -> None:
     python = [b for found in ALL.values() for b in found if b.language == "python" and not b.notest]
     assert len(python) >= 60
     pages = {"README.md", "docs/index.md", "docs/vault.md", "docs/governance.md", "docs/http.md"}
+    pages |= {"docs/runtime.md"}
     assert pages <= set(RUNNABLE)
     commands_run = {
         command.split()[1]
@@ -241,7 +254,7 @@ def test_there_is_something_to_run() -> None:
         for command in commands(block)
         if command.startswith("ostiary ")
     }
-    assert {"dev", "doctor", "governance", "vault"} <= commands_run
+    assert {"dev", "doctor", "governance", "runtime", "vault"} <= commands_run
 
 
 def test_every_page_is_in_the_site() -> None:

@@ -11,7 +11,7 @@ import typer
 from ...errors import InvalidArgumentError
 from ..entry import read_value
 from ..screen import plain
-from .session import Session, add, read_text, take_options
+from .session import Session, add, read_text, take_options, worded
 
 __all__ = ["register"]
 
@@ -122,10 +122,8 @@ def rm(
 
 def backend(on: Session) -> None:
     """Show where secrets are kept."""
-    from ...runtime.models import wire
-
     found = on.client.get_secret_backend()
-    on.facts(found, _flat(wire(found)))
+    on.facts(found, _flat(worded(found)))
 
 
 def use(

@@ -27,7 +27,7 @@ from ..screen import Screen
 if TYPE_CHECKING:
     from ...runtime import RuntimeClient
 
-__all__ = ["Session", "add", "read_object", "read_text", "take_options"]
+__all__ = ["Session", "add", "read_object", "read_text", "take_options", "worded"]
 
 _PANEL: Final = "Server and output"
 _LONGEST_INPUT: Final = 16 * 1024 * 1024
@@ -110,9 +110,7 @@ class Session:
 
     def document(self, content: object) -> None:
         """Write one JSON document, in the words of the wire."""
-        from ...runtime.models import wire
-
-        self.screen.document(wire(content))
+        self.screen.document(worded(content))
 
     def table(
         self,
@@ -143,6 +141,16 @@ class Session:
             self.document(content)
         else:
             self.screen.note(text)
+
+
+def worded(content: object) -> Any:
+    """Return a reply, or a dict or list of replies, in the words of the wire."""
+    from ...runtime.models import wire
+
+    if isinstance(content, dict):
+        members = cast("dict[str, object]", content)
+        return {name: worded(value) for name, value in members.items()}
+    return wire(content)
 
 
 def read_object(text: str | None, what: str) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
+from .session import worded
+
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
@@ -76,12 +78,10 @@ def _drawn_over(on: Session, look: Callable[[], View], interval: float) -> View:
 
 
 def _each_change(on: Session, look: Callable[[], View], interval: float) -> View:
-    from ...runtime.models import wire
-
     before: bytes | None = None
     while True:
         view = look()
-        encoded = msgspec.json.encode(wire(view.content))
+        encoded = msgspec.json.encode(worded(view.content))
         if encoded != before:
             if on.json:
                 sys.stdout.write(encoded.decode() + "\n")
