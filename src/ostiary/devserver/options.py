@@ -19,6 +19,7 @@ from ..errors import InvalidArgumentError
 from ..gateway.endpoints import is_this_machine
 from ..secret import Secret
 from .clock import Clock
+from .maps import parse_map
 
 __all__ = [
     "CATEGORIES",
@@ -217,6 +218,10 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How long the answer to a POST with an Idempotency-Key is kept."""
     mcp_allow: tuple[tuple[str, ...], ...] = ()
     """Commands of MCP servers that may start where no key is asked; `demo` adds the guide's."""
+    maps: tuple[str, ...] = ()
+    """Names of vaults for secrets that are dialled elsewhere: `NAME=HOST` or `NAME=HOST:PORT`."""
+    service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
+    """The token that is shown to a vault by the login method kubernetes."""
 
     def __post_init__(self) -> None:
         _check_port(self.port)
@@ -233,6 +238,8 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
         ):
             if not 0 < seconds < float("inf"):
                 raise InvalidArgumentError(f"{what} is a number of seconds, more than 0")
+        for text in self.maps:
+            parse_map(text)
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):

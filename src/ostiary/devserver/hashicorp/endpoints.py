@@ -150,7 +150,8 @@ class Endpoints:
             "version": _version(),
             "cluster_name": "ostiary",
         }
-        return Json(document, status=503 if sealed else 200)
+        asked = request.query_params.get("sealedcode", "503")
+        return Json(document, status=_number(asked) if sealed else 200)
 
     async def seal_status(self, request: Request) -> ASGIApp:
         sealed = self._vaults.sealed
