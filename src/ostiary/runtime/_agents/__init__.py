@@ -1,0 +1,1 @@
+"""The client's methods about agents, what they run, what they are told, and workflows."""

@@ -1,0 +1,1 @@
+"""Iteration over what comes in pages."""

@@ -1,0 +1,1 @@
+"""The client's methods about the review of tools: submit, follow, decide, sign."""

@@ -1,0 +1,1 @@
+"""`client.schedules` and `client.channels`."""

@@ -1,0 +1,1 @@
+"""The client's methods about what a runtime keeps: secrets and knowledge."""

@@ -1,0 +1,235 @@
+# Generated from _async.py by tools/unasync.py. Edit that file, not this one.
+
+"""The runtime client: agents, workflows, tool review, secrets, MCP, knowledge, deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from typing import TYPE_CHECKING, Self
+
+from msgspec import UNSET
+
+from ..errors import InvalidArgumentError as AnyInvalidArgumentError
+from ..http._sync import Pool
+from ..secret import Secret
+from . import _bodies as bodies
+from . import _routes as routes
+from ._agents._sync import AgentCalls
+from ._colours import Timeout
+from ._events._sync import Events
+from ._features import FEATURES
+from ._reviews._sync import ReviewCalls
+from ._schedules._sync import Channels, Schedules
+from ._stores._sync import StoreCalls
+from ._tools._sync import ToolCalls
+from .errors import APIError, InvalidArgumentError, NotFoundError
+from .models import AgentMetrics, HealthResponse, SystemMetrics, SystemStatus
+from .settings import MAX_CONNECTIONS, RuntimeSettings, hidden
+
+if TYPE_CHECKING:
+    import ssl
+
+    from msgspec import UnsetType
+
+    from ..config import Limits
+    from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
+    from ..http.settings import Parser
+
+__all__ = ["RuntimeClient"]
+
+
+class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
+    """An agent runtime (docs/runtime.md).
+
+    Use it as a context manager, or call `close`. Nothing is opened before the first call.
+    All methods take `timeout`, in seconds, for the whole call, retries included; None is no
+    limit. Those that create or change something take `idempotency_key`: text of your own, or
+    True for a new one; with it the call is sent again also when it may have run. Requests are
+    models or mappings of their fields. Every error is a `SymbiontError`;
+    `FeatureNotAvailableError` when the server has no such group of operations.
+    """
+
+    def __init__(
+        self,
+        api_key: str | Secret | None = None,
+        base_url: str | None = None,
+        *,
+        timeout: float | UnsetType | None = UNSET,
+        max_retries: int | UnsetType = UNSET,
+        max_connections: int = MAX_CONNECTIONS,
+        limits: Limits | None = None,
+        parser: Parser | None = None,
+        ssl_context: ssl.SSLContext | None = None,
+        expected_uid: int | None = None,
+        on_request: Callable[[RequestInfo], object] | None = None,
+        on_response: Callable[[ResponseInfo], object] | None = None,
+        on_retry: Callable[[RetryInfo], object] | None = None,
+    ) -> None:
+        """Describe a client; nothing is opened.
+
+        What is left out, or empty, is taken from the environment (`SYMBIONT_API_KEY`,
+        `SYMBIONT_BASE_URL`, `SYMBIONT_TIMEOUT`, `SYMBIONT_MAX_RETRIES`), then from a `.env` of
+        the working directory or above it, then from the defaults: no key,
+        `http://localhost:8080/api/v1`, 30 seconds, 3 retries. `base_url` may also be
+        `https://...` or, for a Unix socket, `unix:///path` or
+        `http+unix://<percent-encoded path>/api/v1`. The rest is as for `ostiary.http.Pool`.
+        """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        api_key = hidden(api_key)
+        self._configure(
+            RuntimeSettings.resolve(
+                api_key,
+                base_url,
+                timeout=timeout,
+                max_retries=max_retries,
+                max_connections=max_connections,
+                limits=limits,
+                parser=parser,
+                ssl_context=ssl_context,
+                expected_uid=expected_uid,
+                on_request=on_request,
+                on_response=on_response,
+                on_retry=on_retry,
+            )
+        )
+
+    def _configure(self, settings: RuntimeSettings) -> None:
+        self._settings = settings
+        self._pool = _pool_of(settings)
+        self._features: dict[str, bool] = {}
+
+    @classmethod
+    def made_from(cls, settings: RuntimeSettings) -> Self:
+        """Make a client of settings that were resolved before."""
+        client = cls.__new__(cls)
+        client._configure(settings)
+        return client
+
+    @cached_property
+    def schedules(self) -> Schedules:
+        """Agents that run by the clock."""
+        return Schedules(self._pool)
+
+    @cached_property
+    def channels(self) -> Channels:
+        """Agents in chat platforms."""
+        return Channels(self._pool)
+
+    @property
+    def base_url(self) -> str:
+        """Where the server is; without slashes at its end."""
+        return self._pool.base_url
+
+    @property
+    def api_key(self) -> Secret | None:
+        """The key that is sent, hidden; None when there is none."""
+        return self._settings.api_key
+
+    @property
+    def pool(self) -> Pool:
+        """The pool beneath, for requests that have no method here and for raw replies."""
+        return self._pool
+
+    def __repr__(self) -> str:
+        if not hasattr(self, "_pool"):  # its constructor refused
+            return f"<{type(self).__name__}, not configured>"
+        return f"{type(self).__name__}(base_url={self.base_url!r})"
+
+    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
+    # it takes the one of the environment where it arrives.
+    def __reduce__(self) -> tuple[Callable[..., RuntimeClient], tuple[object, ...]]:
+        settings = self._settings
+        return _restore, (type(self), settings.portable(), settings.api_key is not None)
+
+    def close(self) -> None:
+        """Close every connection; calls and streams under way end with an error. Final."""
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+    # --- how the runtime is
+
+    def health_check(self, *, timeout: Timeout = UNSET) -> HealthResponse:
+        """Return what the server's health endpoint says; needs no key."""
+        return self._pool.call(routes.HEALTH, timeout=timeout)
+
+    def get_status(self, *, timeout: Timeout = UNSET) -> SystemStatus:
+        """Return the server's version and how many agents, schedules and channels it has."""
+        return self._pool.call(routes.STATUS, timeout=timeout)
+
+    def get_metrics(self, *, timeout: Timeout = UNSET) -> SystemMetrics:
+        """Return the server's figures; None for those that it does not tell."""
+        return self._pool.call(routes.METRICS, timeout=timeout)
+
+    def get_agent_metrics(self, agent_id: str, *, timeout: Timeout = UNSET) -> AgentMetrics:
+        """Return an agent's figures."""
+        return self._pool.call(routes.AGENT_METRICS, agent_id, timeout=timeout)
+
+    def prometheus_metrics(self, *, timeout: Timeout = UNSET) -> str:
+        """Return the server's figures in the text format of Prometheus."""
+        return self._pool.call(routes.METRICS_PROMETHEUS, timeout=timeout)
+
+    def events(
+        self,
+        agent_id: str | None = None,
+        types: str | Iterable[str] | None = None,
+        last_event_id: str | None = None,
+        *,
+        timeout: Timeout = UNSET,
+        idle_timeout: Timeout = UNSET,
+    ) -> Events:
+        """Return the runtime's events as they happen, of one agent or of these types alone.
+
+        The request is sent when the first event is asked for. With `last_event_id` the events
+        behind that one come first, as far as the server still has them. `idle_timeout` is the
+        longest gap between two events, None for no limit; leaving the loop early closes the
+        connection at once when it stands in a `with` block.
+        """
+        return Events(
+            self._pool,
+            bodies.event_query(agent_id, types),
+            bodies.optional_text("last_event_id", last_event_id),
+            idle_timeout,
+            timeout,
+        )
+
+    def supports(self, feature: str, *, timeout: Timeout = UNSET) -> bool:
+        """Whether the server has a group of operations; it is asked once and remembered.
+
+        `feature` is one of `approvals`, `channels`, `deployments`, `dsl`, `executions`,
+        `http_input`, `knowledge`, `mcp`, `prometheus`, `reviews`, `schedules`, `secrets`.
+        """
+        known = self._features.get(feature)
+        if known is not None:
+            return known
+        wanted = FEATURES.get(feature)
+        if wanted is None:
+            raise InvalidArgumentError(f"feature is one of {', '.join(sorted(FEATURES))}")
+        try:
+            self._pool.call(wanted.probe, query=wanted.query, timeout=timeout)
+        except (NotFoundError, APIError) as error:
+            if not isinstance(error, NotFoundError) and error.status_code not in {405, 501}:
+                raise
+            found = error.status_code == 405 and wanted.served_if_405
+        else:
+            found = True
+        self._features[feature] = found
+        return found
+
+
+def _pool_of(settings: RuntimeSettings) -> Pool:
+    try:
+        return Pool(settings.base_url, **settings.pool_arguments())
+    except AnyInvalidArgumentError as error:
+        problem = error.message
+    raise InvalidArgumentError(problem)
+
+
+def _restore(cls: type[RuntimeClient], settings: RuntimeSettings, had_key: bool) -> RuntimeClient:
+    return cls.made_from(settings.arrived() if had_key else settings)

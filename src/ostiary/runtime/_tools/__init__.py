@@ -1,0 +1,1 @@
+"""The client's methods about MCP servers, the agent language, deployments and HTTP input."""
