@@ -272,7 +272,12 @@ class GatewayTimeoutError(ServerError):
 
 
 class InvalidArgumentError(OstiaryError, ValueError):
-    """An argument or setting is wrong; nothing was sent."""
+    """An argument or setting is wrong; nothing was sent.
+
+    `problems` are pairs of a field's path and what is wrong with it, when a model was refused.
+    """
+
+    problems: tuple[tuple[str, str], ...] = ()
 
 
 class ClientStateError(OstiaryError, RuntimeError):

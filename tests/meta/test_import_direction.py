@@ -26,7 +26,7 @@ FLOORS: list[set[str]] = [
     {"_wire"},
     {"_pool"},
     {"_io"},
-    {"_retry", "_route"},
+    {"_retry", "_route", "_model"},
     {"_transport"},
     {"http"},
     {"vault", "gateway", "runtime", "workflow", "governance"},
@@ -46,7 +46,17 @@ ONLY = {"_wire": {"errors"}, "_retry": {"errors"}, "_pool": {"errors"}}
 
 # No clock, no socket, no lock, no event loop where bytes and decisions are made.
 IMPURE = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time"}
-PURE_ROOMS = {"errors", "config", "secret", "telemetry", "_wire", "_pool", "_retry", "_route"}
+PURE_ROOMS = {
+    "errors",
+    "config",
+    "secret",
+    "telemetry",
+    "_wire",
+    "_pool",
+    "_retry",
+    "_route",
+    "_model",
+}
 # Sockets, ssl and event loops are known to _io and to what is not part of the client.
 WIRE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl"}
 MAY_TOUCH_THE_WIRE = {"_io", "integrations", "devserver", "testing", "cli", "__main__"}

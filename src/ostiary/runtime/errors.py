@@ -40,7 +40,7 @@ reply that says no; it sends nothing and decides no retry.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, Final, cast
 
@@ -297,13 +297,6 @@ class InvalidArgumentError(SymbiontError, shared.InvalidArgumentError):
 
     `problems` are pairs of a field's path and what is wrong with it, when a model was refused.
     """
-
-    problems: tuple[tuple[str, str], ...] = ()
-
-    def __init__(self, message: str = "", *, problems: Sequence[tuple[str, str]] = ()) -> None:
-        SymbiontError.__init__(self, message)
-        if problems:
-            self.problems = tuple(problems)
 
 
 class ConfigurationError(InvalidArgumentError):

@@ -52,8 +52,8 @@ class KnowledgeItem(Request):
 
     def _shown(self) -> Iterator[tuple[str, object]]:
         for name, value in super()._shown():
-            if name == "embedding" and isinstance(value, list):
-                yield name, f"<{len(value)} numbers>"
+            if name == "embedding" and self.embedding is not None:
+                yield name, f"<{len(self.embedding)} numbers>"
             else:
                 yield name, value
 

@@ -1,0 +1,472 @@
+"""What the models of the domains have in common: how one is made, read, shown and sent.
+
+Making one checks every field and names each that is wrong. Reading is lenient: a null is an
+absent member, unknown members are kept in `extra`, unknown words are read. The common reply is
+decoded without a step of Python; only what does not fit at once is looked at member by member.
+"""
+
+# pyright: reportPrivateUsage=false
+# The functions below are the models' own: what is told them apart by is for no one else.
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from datetime import datetime
+from difflib import get_close_matches
+from enum import Enum
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    ClassVar,
+    Final,
+    TypeVar,
+    Union,
+    cast,
+    dataclass_transform,
+    get_args,
+    get_origin,
+)
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from ..errors import InvalidArgumentError
+from ..secret import Secret
+from . import instants
+from .words import OpenEnum
+
+if TYPE_CHECKING:
+    from typing import Self
+
+__all__ = ["Model", "ModelMeta", "Request", "accept", "reader", "wire"]
+
+T = TypeVar("T")
+M = TypeVar("M", bound="Model")
+
+_HIDDEN: Final = "**********"
+_EXTRA: Final = "_extra"
+_NOTHING: Final[Mapping[str, Any]] = types.MappingProxyType({})
+
+Problems = list[tuple[str, str]]
+
+
+class ModelMeta(msgspec.StructMeta):
+    """Has calls of a model go through the checks; decoders make instances without them."""
+
+    if not TYPE_CHECKING:
+
+        def __new__(mcls, *parts: Any, kw_only: bool = True, **options: Any) -> Any:
+            return super().__new__(mcls, *parts, kw_only=kw_only, **options)
+
+        def __call__(cls, *args: Any, **given: Any) -> Any:
+            problems: Problems = []
+            made = None
+            if args:
+                problems.append(("", "takes its fields by name"))
+            else:
+                made = _shaped(cls, given, "", problems, strangers=False)
+            # They may hold a secret, and a traceback records the locals of what raises.
+            del args, given
+            if made is None or problems:
+                raise _refused(cls, problems)
+            return made
+
+
+@dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
+class Model(msgspec.Struct, metaclass=ModelMeta, forbid_unknown_fields=True):
+    """A thing of a domain's protocol.
+
+    Raises `InvalidArgumentError`, which names every field that is wrong, when it is made.
+    `extra` holds what a server said beyond the fields; what is in it is sent too.
+    """
+
+    # The domain's own class of it.
+    _error: ClassVar[type[InvalidArgumentError]] = InvalidArgumentError
+    # The decoder is not to pass over what it does not know: that is kept.
+    _hidden: ClassVar[frozenset[str]] = frozenset()
+    _aliases: ClassVar[Mapping[str, str]] = _NOTHING
+    _bounds: ClassVar[Mapping[str, tuple[float, float]]] = _NOTHING
+    _filled: ClassVar[tuple[str, ...]] = ()
+    _closed: ClassVar[bool] = False
+
+    if TYPE_CHECKING:
+        extra: Mapping[str, Any] = {}
+    else:
+        _extra: dict[str, Any] | UnsetType = UNSET
+
+        @property
+        def extra(self) -> Mapping[str, Any]:
+            """What the server said beyond the fields; read-only."""
+            return _NOTHING if self._extra is UNSET else types.MappingProxyType(self._extra)
+
+    @classmethod
+    def from_dict(cls, raw: Mapping[str, Any]) -> Self:
+        """Make one of decoded JSON, checked as a call is; unknown members go into `extra`."""
+        return accept(cls, raw)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what is sent for it: plain JSON values, without what is None."""
+        return cast("dict[str, Any]", msgspec.to_builtins(wire(self)))
+
+    def _rules(self) -> Iterator[tuple[str, str]]:
+        """Yield each field that is wrong beyond its type, and why."""
+        return iter(())
+
+    @classmethod
+    def _adapt(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        """Return what another kind of server sent in the form of this one."""
+        return raw
+
+    def _shown(self) -> Iterator[tuple[str, object]]:
+        for field in _plan(type(self)).fields:
+            value = getattr(self, field.name)
+            if value is None and field.default is None:
+                continue
+            if field.name in self._hidden and value:
+                names = cast("dict[str, Any]", value) if isinstance(value, dict) else None
+                value = _HIDDEN if names is None else dict.fromkeys(names, _HIDDEN)
+            yield field.name, value
+        if self.extra:
+            # The server's, or the caller's: nobody has said that it is no secret.
+            yield "extra", dict.fromkeys(self.extra, _HIDDEN) if self._hidden else self.extra
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{n}={v!r}' for n, v in self._shown())})"
+
+    def __rich_repr__(self) -> list[tuple[str, Any]]:
+        return list(self._shown())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        names = type(self).__struct_fields__
+        return _rebuilt, (type(self), {name: getattr(self, name) for name in names})
+
+
+class Request(Model):
+    """A model that is sent: words that the protocol does not have are refused in it."""
+
+    _closed = True
+
+
+class _Field(msgspec.Struct, frozen=True, gc=False):
+    name: str
+    type: Any  # as declared
+    required: bool
+    default: Any  # NODEFAULT for one that is made anew
+    nullable: bool
+    inner: Any  # the model that it is, or is a list of
+    many: bool
+    instant: bool
+    words: type[OpenEnum] | None
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    fields: tuple[_Field, ...]
+    by_name: dict[str, _Field]
+    names: frozenset[str]
+    # What reading has to look at, beside unknown members and nulls.
+    strict_fields: tuple[str, ...]
+    instants: tuple[str, ...]
+    nested: tuple[_Field, ...]
+    adapts: bool
+
+
+_plans: Final[dict[type[Any], _Plan]] = {}
+
+
+def _plan(model: type[Any]) -> _Plan:
+    found = _plans.get(model)
+    if found is None:
+        found = _plans[model] = _planned(model)
+    return found
+
+
+def _planned(model: type[Any]) -> _Plan:
+    fields: list[_Field] = []
+    for info in msgspec.structs.fields(model):
+        if info.name == _EXTRA:
+            continue
+        kinds = _alternatives(info.type)
+        core = [kind for kind in kinds if kind is not type(None)]
+        only = core[0] if len(core) == 1 else None
+        many = get_origin(only) is list
+        item = get_args(only)[0] if many else only
+        fields.append(
+            _Field(
+                name=info.name,
+                type=info.type,
+                required=info.required,
+                default=info.default,
+                nullable=type(None) in kinds or Any in kinds,
+                inner=item if isinstance(item, ModelMeta) else None,
+                many=many,
+                instant=only is datetime,
+                words=item if isinstance(item, type) and issubclass(item, OpenEnum) else None,
+            )
+        )
+    return _Plan(
+        fields=tuple(fields),
+        by_name={field.name: field for field in fields},
+        names=frozenset(field.name for field in fields),
+        strict_fields=tuple(field.name for field in fields if not field.nullable),
+        instants=tuple(field.name for field in fields if field.instant),
+        nested=tuple(field for field in fields if field.inner is not None),
+        adapts=any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model),
+    )
+
+
+def _alternatives(kind: Any) -> tuple[Any, ...]:
+    return get_args(kind) if get_origin(kind) in {Union, types.UnionType} else (kind,)
+
+
+# Making one.
+
+
+def accept(model: type[M], value: object, *, name: str = "") -> M:
+    """Return `value` as a checked `model`: an instance of it, or a mapping with its fields.
+
+    Members of a mapping that the model has not are kept in `extra`. `name` is what the caller
+    calls the value. Raises `InvalidArgumentError`, whose `problems` are pairs of a path and
+    what is wrong there.
+    """
+    problems: Problems = []
+    made: M | None = None
+    if isinstance(value, model):
+        # Its fields may have been set since it was made.
+        if _shaped(model, _fields_of(value), "", problems, strangers=False) is not None:
+            made = value
+    elif isinstance(value, Mapping):
+        made = _shaped(model, dict(cast("Mapping[str, Any]", value)), "", problems)
+    else:
+        problems.append(("", f"is a {model.__name__} or a mapping, not {type(value).__name__}"))
+    del value
+    if made is None or problems:
+        raise _refused(model, problems, name)
+    return made
+
+
+def _fields_of(model: Model) -> dict[str, Any]:
+    return {name: getattr(model, name) for name in type(model).__struct_fields__}
+
+
+def _refused(model: type[Model], problems: Problems, name: str = "") -> InvalidArgumentError:
+    told = "; ".join(f"{path} {problem}" if path else problem for path, problem in problems)
+    error = model._error(f"{name or model.__name__}: {told}")
+    error.problems = tuple(problems)
+    return error
+
+
+def _shaped(
+    model: type[M],
+    given: dict[str, Any],
+    path: str,
+    problems: Problems,
+    *,
+    strangers: bool = True,
+) -> M | None:
+    """Make `model` of its fields, or add to `problems`; `strangers` may come along."""
+    plan = _plan(model)
+    before = len(problems)
+    for alias, meant in model._aliases.items():
+        if alias in given:
+            given.setdefault(meant, given[alias])
+            del given[alias]
+    extra = given.pop(_EXTRA, UNSET)
+    if "extra" in given and not strangers:
+        extra = given.pop("extra")
+        if not isinstance(extra, Mapping):
+            problems.append((f"{path}extra", "is a mapping of names to JSON values"))
+        else:
+            extra = dict(cast("Mapping[str, Any]", extra)) or UNSET
+    unknown = given.keys() - plan.names
+    if unknown and strangers:
+        extra = {**(extra or {}), **{name: given[name] for name in given if name in unknown}}
+    elif unknown:
+        for name in sorted(unknown):
+            like = get_close_matches(name, plan.names, 1)
+            hint = f"; did you mean {like[0]}?" if like else ""
+            problems.append((f"{path}{name}", f"is no field of {model.__name__}{hint}"))
+    values: dict[str, Any] = {} if extra is UNSET else {_EXTRA: extra}
+    for field in plan.fields:
+        value = given.get(field.name, UNSET)
+        if value is UNSET or (value is None and not field.nullable and not field.required):
+            if field.required:
+                problems.append((f"{path}{field.name}", "is required"))
+            continue
+        values[field.name] = _fitted(model, field, value, f"{path}{field.name}", problems)
+    if len(problems) > before:
+        return None
+    made = cast("M", msgspec.StructMeta.__call__(model, **values))
+    _checked(made, path, problems)
+    return None if len(problems) > before else made
+
+
+def _fitted(model: type[Model], field: _Field, value: Any, path: str, problems: Problems) -> Any:
+    """Return `value` as the field's type has it, or add to `problems`."""
+    if value is None and field.nullable:
+        return None
+    if field.inner is not None:
+        return _fitted_models(field, value, path, problems)
+    if field.instant and (isinstance(value, str) or not isinstance(value, datetime)):
+        found = None if isinstance(value, (int, float)) else instants.understood(value)
+        if found is None:
+            problems.append((path, "is a datetime, or one as ISO 8601 text"))
+        return found
+    if isinstance(value, Secret) and field.name in model._hidden:
+        value = value.reveal()
+    if field.words is not None and model._closed:
+        words = _items(value) if field.many and _is_list(value) else [value]
+        for index, word in enumerate(words):
+            if type(word) is str and not field.words(word or "?").is_known:
+                place = f"{path}[{index}]" if field.many else path
+                problems.append((place, f"is one of {', '.join(field.words)}"))
+                return None
+    try:
+        return msgspec.convert(value, field.type)
+    except (msgspec.ValidationError, UnicodeError, RecursionError) as error:
+        text = str(error) if isinstance(error, msgspec.ValidationError) else type(error).__name__
+    what, _, place = text.partition(" - at `$")
+    problems.append((path + place.rstrip("`"), what[:1].lower() + what[1:]))
+    return None
+
+
+def _fitted_models(field: _Field, value: Any, path: str, problems: Problems) -> Any:
+    if not field.many:
+        return _fitted_model(field.inner, value, path, problems)
+    if not _is_list(value):
+        problems.append((path, f"is a list, not {type(value).__name__}"))
+        return None
+    return [
+        _fitted_model(field.inner, one, f"{path}[{index}]", problems)
+        for index, one in enumerate(value)
+    ]
+
+
+def _fitted_model(model: type[Model], value: Any, path: str, problems: Problems) -> Any:
+    if isinstance(value, model):
+        return value
+    if isinstance(value, Mapping):
+        return _shaped(model, dict(cast("Mapping[str, Any]", value)), f"{path}.", problems)
+    problems.append((path, f"is a {model.__name__} or a mapping, not {type(value).__name__}"))
+    return None
+
+
+def _items(value: Any) -> Iterable[Any]:
+    return cast("Iterable[Any]", value)
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, (list, tuple, set, frozenset))
+
+
+def _checked(made: Model, path: str, problems: Problems) -> None:
+    for name in made._filled:
+        value = getattr(made, name)
+        if value is not None and not value:
+            problems.append((path + name, "is not empty"))
+    for name, (least, most) in made._bounds.items():
+        value = getattr(made, name)
+        # Written so that NaN is outside.
+        if value is not None and not least <= value <= most:
+            problems.append((path + name, f"is a number {_span(least, most)}"))
+    problems.extend((path + name, problem) for name, problem in made._rules())
+
+
+def _span(least: float, most: float) -> str:
+    return f"from {least:g} to {most:g}" if most != float("inf") else f"of at least {least:g}"
+
+
+def _rebuilt(model: type[M], values: dict[str, Any]) -> M:
+    # What was read once is not checked again: reading is lenient.
+    return cast("M", msgspec.StructMeta.__call__(model, **values))
+
+
+# Reading.
+
+_anything: Final = msgspec.json.Decoder().decode
+
+
+def reader(kind: type[T]) -> Callable[[Any], T]:
+    """Return a lenient decoder of JSON for a model, or for a list of one; make it once.
+
+    What cannot be read at all raises `msgspec.DecodeError`.
+    """
+    many = get_origin(kind) is list
+    model = get_args(kind)[0] if many else kind
+    fast = msgspec.json.Decoder(kind).decode
+    if not isinstance(model, ModelMeta):
+        return fast
+
+    def decode(body: Any) -> T:
+        try:
+            return fast(body)
+        except msgspec.ValidationError:
+            raw = _anything(body)
+        if many and isinstance(raw, list):
+            raw = [_lenient(model, one) for one in _items(raw)]
+        elif not many:
+            raw = _lenient(model, raw)
+        return msgspec.convert(raw, kind, strict=False)
+
+    return decode
+
+
+def _lenient(model: type[Any], raw: Any) -> Any:
+    """Return decoded JSON in the form that converts; the outer object is changed in place."""
+    if not isinstance(raw, dict):
+        return raw
+    plan = _plan(model)
+    members = cast("dict[str, Any]", raw)
+    if plan.adapts:
+        members = model._adapt(members)
+    for alias, meant in model._aliases.items():
+        if alias in members:
+            members.setdefault(meant, members[alias])
+            del members[alias]
+    if not members.keys() <= plan.names:
+        unknown = {name: members.pop(name) for name in members.keys() - plan.names}
+        members[_EXTRA] = unknown
+    for name in plan.strict_fields:
+        if members.get(name, UNSET) is None:
+            del members[name]
+    for name in plan.instants:
+        value = members.get(name)
+        if value is not None:
+            members[name] = instants.understood(value) or value
+    for field in plan.nested:
+        value = members.get(field.name)
+        if isinstance(value, list):
+            members[field.name] = [_lenient(field.inner, one) for one in _items(value)]
+        elif value is not None:
+            members[field.name] = _lenient(field.inner, value)
+    return members
+
+
+# Sending.
+
+
+def wire(value: Any) -> Any:
+    """Return what is sent for a model, ready for a JSON encoder.
+
+    Fields that are None are left out, date-times without an offset get the local one, `extra`
+    comes along. What a field holds that is no model is the caller's and goes as it is.
+    """
+    if isinstance(value, Model):
+        sent: dict[str, Any] = {}
+        for field in _plan(type(value)).fields:
+            found = getattr(value, field.name)
+            if found is None:
+                continue
+            if field.inner is not None:
+                found = [wire(one) for one in found] if field.many else wire(found)
+            elif field.instant and isinstance(found, datetime):
+                found = instants.sent(found)
+            elif isinstance(found, Enum):
+                found = found.value
+            sent[field.name] = found
+        for name, found in value.extra.items():
+            sent.setdefault(name, found)
+        return sent
+    if isinstance(value, list):
+        return [wire(one) for one in _items(value)]
+    return value
