@@ -25,6 +25,7 @@ from .mcp.endpoints import Mcp
 from .meter import Meter
 from .review.endpoints import Reviews
 from .routing import API, Paths
+from .secrets.endpoints import Secrets
 from .store import Store
 
 __all__ = ["GROUPS", "RuntimeServer"]
@@ -38,6 +39,7 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     AgentEndpoints,
     Mcp,
     Reviews,
+    Secrets,
 )
 
 
