@@ -14,6 +14,7 @@ from rich.table import Table
 
 from ostiary.devserver.admin import AdminClient
 from ostiary.governance import GovernanceClient, TraceResponse
+from ostiary.runtime import RuntimeClient
 
 from .agents import Agent, Show
 from .scan import Scan
@@ -22,8 +23,9 @@ from .services import Services, Used
 
 def calls_of(agents: Iterable[Agent]) -> int:
     return sum(
-        len(agent.vault.took) + len(agent.governance.took) + len(agent.gateway.took)
+        len(ledger.took)
         for agent in agents
+        for ledger in (agent.vault, agent.governance, agent.gateway, agent.runtime)
     )
 
 
@@ -72,6 +74,12 @@ class Accounts:
     asked: int
     used: Used
     """What the agents used of the gateway; the scan came later."""
+    registered: int
+    worked: int
+    signed: int
+    kept: int
+    known: int
+    runtime_requests: int
 
 
 def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]) -> Accounts:
@@ -92,6 +100,11 @@ def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]
         )
         stability = client.governance.status()
         metrics = client.system.metrics()
+    with RuntimeClient(**services.runtime()) as runtime, ThreadPoolExecutor(8) as pool:
+        names = runtime.list_agents()
+        worked = sum(one.tasks_completed for one in pool.map(runtime.get_agent_metrics, names))
+        reviews = runtime.get_review_statistics()
+        figures = runtime.get_metrics()
     return Accounts(
         granted=status.leases_granted,
         returned=status.leases_granted - status.leases - ended,
@@ -103,6 +116,12 @@ def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]
         ),
         asked=len(last),
         used=services.used(),
+        registered=len(names),
+        worked=worked,
+        signed=reviews.by_status.get("signed", 0),
+        kept=figures.secrets_count or 0,
+        known=figures.vector_db_items or 0,
+        runtime_requests=figures.extra.get("requests_total", 0),
     )
 
 
@@ -123,7 +142,7 @@ def report(
     elapsed: float,
 ) -> bool:
     """Print the table; return whether everything is as it must be."""
-    sent = next(services.requests)
+    sent, sent_to_runtime = next(services.requests), next(services.runtime_requests)
     problems = Counter(agent.problem for agent in agents if agent.problem is not None)
     if scan is not None and scan.problem is not None:
         problems[scan.problem] += 1
@@ -132,13 +151,14 @@ def report(
         sorted(seconds for agent in agents for seconds in agent.vault.took),
         sorted(seconds for agent in agents for seconds in agent.governance.took),
         sorted(seconds for agent in agents for seconds in agent.gateway.took),
+        sorted(seconds for agent in agents for seconds in agent.runtime.took),
     ]
 
     table = Table(title=title, show_header=False)
     table.add_column()
     for _ in each:
         table.add_column(justify="right")
-    table.add_row("", "vault", "governance", "gateway", style="bold")
+    table.add_row("", "vault", "governance", "gateway", "runtime", style="bold")
     table.add_row("calls", *(f"{len(took):,}" for took in each))
     table.add_row("calls/s", *(f"{len(took) / elapsed:,.0f}" for took in each))
     table.add_row("p50", *(percentile(took, 0.5) for took in each))
@@ -155,7 +175,7 @@ def report(
             sum(agent.events for agent in agents),
             sum(agent.events_due for agent in agents),
         ),
-        "HTTP requests": (sent, accounts.requests),
+        "requests to governance": (sent, accounts.requests),
         "traces read back": (accounts.asked, accounts.traces),
         "answers of models": (len(each[2]), accounts.used.calls),
         "tokens said to models": (
@@ -166,6 +186,12 @@ def report(
             sum(agent.tokens_out for agent in agents),
             accounts.used.completion_tokens,
         ),
+        "agents registered": (sum(agent.registered for agent in agents), accounts.registered),
+        "tasks done": (sum(agent.worked for agent in agents), accounts.worked),
+        "tools signed and verified": (sum(agent.signed for agent in agents), accounts.signed),
+        "secrets of agents": (sum(agent.kept for agent in agents), accounts.kept),
+        "sentences remembered": (sum(agent.known for agent in agents), accounts.known),
+        "requests to the runtime": (sent_to_runtime, accounts.runtime_requests),
     }
     table.add_row("", "agents count", "services count", "", style="bold")
     add_counts(table, counts)

@@ -27,8 +27,10 @@ from ostiary.governance import (
     StreamEvent,
     collect_stream,
 )
+from ostiary.runtime import AsyncRuntimeClient, RuntimeClient, SigningKey
 from ostiary.vault import AsyncLease, AsyncVaultClient, Lease, VaultClient, keys
 
+from .keeping import join_on_loop, join_on_thread, keep_on_loop, keep_on_thread
 from .services import CREDENTIALS, TIMEOUT, DemoError, Services
 
 THROTTLED = "delete the drafts"  # docs/dev.md lists the rules that decide so
@@ -65,6 +67,7 @@ class Agent:
     vault: Ledger = field(default_factory=Ledger)
     governance: Ledger = field(default_factory=Ledger)
     gateway: Ledger = field(default_factory=Ledger)
+    runtime: Ledger = field(default_factory=Ledger)
     granted: int = 0
     released: int = 0
     streams: int = 0
@@ -73,6 +76,11 @@ class Agent:
     pieces: int = 0
     tokens_in: int = 0
     tokens_out: int = 0
+    registered: int = 0
+    signed: int = 0
+    worked: int = 0
+    kept: int = 0
+    known: int = 0
     traces: dict[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None
 
@@ -158,12 +166,15 @@ async def run_on_loop(
     socket: Path,
     governance: AsyncGovernanceClient,
     models: AsyncGatewayClient,
+    runtime: AsyncRuntimeClient,
+    signer: SigningKey,
     over: Callable[[], bool],
 ) -> None:
-    """Ask, think, lease, use, stream and give back, until it is over."""
+    """Register; then ask, think, lease, use, stream, give back and keep, until it is over."""
     async with AsyncVaultClient(
         agent.name, socket_path=socket, key_path=agent.key, timeout=TIMEOUT
     ) as vault:
+        await join_on_loop(agent, runtime, signer)
         for task, other in agent.tasks():
             with agent.governance.call():
                 answer = await governance.run_async(task, agent_id=agent.name)
@@ -196,6 +207,7 @@ async def run_on_loop(
                     agent.blocked(other, block)
                 else:
                     agent.answered(other, answer)
+            await keep_on_loop(agent, runtime, task)
             if over():
                 return
 
@@ -220,9 +232,12 @@ def run_on_thread(
     socket: Path,
     governance: GovernanceClient,
     models: GatewayClient,
+    runtime: RuntimeClient,
+    signer: SigningKey,
     over: Callable[[], bool],
 ) -> None:
     with VaultClient(agent.name, socket_path=socket, key_path=agent.key, timeout=TIMEOUT) as vault:
+        join_on_thread(agent, runtime, signer)
         for task, other in agent.tasks():
             with agent.governance.call():
                 answer = governance.run(task, agent_id=agent.name)
@@ -253,6 +268,7 @@ def run_on_thread(
                     agent.blocked(other, block)
                 else:
                     agent.answered(other, answer)
+            keep_on_thread(agent, runtime, task)
             if over():
                 return
 
@@ -296,10 +312,13 @@ async def run_agents(
         return stopped.is_set() or time.monotonic() >= began + seconds
 
     async def on_loop(
-        agent: Agent, governance: AsyncGovernanceClient, models: AsyncGatewayClient
+        agent: Agent,
+        governance: AsyncGovernanceClient,
+        models: AsyncGatewayClient,
+        runtime: AsyncRuntimeClient,
     ) -> None:
         with noting(agent):
-            await run_on_loop(agent, services.socket, governance, models, over)
+            await run_on_loop(agent, services.socket, governance, models, runtime, signer, over)
 
     on_the_loop, on_threads = agents[: len(agents) - threads], agents[len(agents) - threads :]
     ticker = asyncio.create_task(tick(began, agents, show))
@@ -307,23 +326,26 @@ async def run_agents(
     with (
         GovernanceClient(**services.governance()) as governance,
         GatewayClient(services.access(), timeout=TIMEOUT) as models,
+        RuntimeClient(**services.runtime()) as runtime,
         ThreadPoolExecutor(max(threads, 1)) as pool,
     ):
+        signer = (await asyncio.to_thread(runtime.list_signing_keys))[0]
 
         def on_thread(agent: Agent) -> None:
             with noting(agent):
-                run_on_thread(agent, services.socket, governance, models, over)
+                run_on_thread(agent, services.socket, governance, models, runtime, signer, over)
 
         try:
             async with (
                 AsyncGovernanceClient(**services.governance()) as shared,
                 AsyncGatewayClient(services.access(), timeout=TIMEOUT) as shared_models,
+                AsyncRuntimeClient(**services.runtime()) as shared_runtime,
                 asyncio.TaskGroup() as group,
             ):
                 for agent in on_threads:
                     group.create_task(wait(loop.run_in_executor(pool, on_thread, agent)))
                 for agent in on_the_loop:
-                    group.create_task(on_loop(agent, shared, shared_models))
+                    group.create_task(on_loop(agent, shared, shared_models, shared_runtime))
         finally:
             stopped.set()
             ticker.cancel()

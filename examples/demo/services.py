@@ -39,6 +39,13 @@ class GovernanceReady(msgspec.Struct):
     token_file: str
 
 
+class RuntimeReady(msgspec.Struct):
+    """Where the runtime is, and what may ask it."""
+
+    unix_url: str
+    token_file: str
+
+
 class GatewayReady(msgspec.Struct):
     """Where gateway and sidecar are, and what an agent's environment says of them."""
 
@@ -52,6 +59,7 @@ class Ready(msgspec.Struct):
     socket: str
     governance: GovernanceReady
     gateway: GatewayReady
+    runtime: RuntimeReady
 
 
 class Used(msgspec.Struct):
@@ -65,10 +73,11 @@ class Used(msgspec.Struct):
 
 @dataclass
 class Services:
-    """Where the services are, and how often governance was sent a request."""
+    """Where the services are, and how often two of them were sent a request."""
 
     ready: Ready
     requests: itertools.count[int] = field(default_factory=itertools.count)
+    runtime_requests: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
     def socket(self) -> Path:
@@ -88,6 +97,18 @@ class Services:
     def count(self, info: RequestInfo) -> None:
         """Be told of every attempt, on whatever thread: one step of a counter is one step."""
         next(self.requests)
+
+    def runtime(self) -> dict[str, Any]:
+        """Return what a runtime client is made with."""
+        return {
+            "api_key": Secret(Path(self.ready.runtime.token_file).read_text("ascii").strip()),
+            "base_url": self.ready.runtime.unix_url,
+            "timeout": TIMEOUT,
+            "on_request": self.count_runtime,
+        }
+
+    def count_runtime(self, info: RequestInfo) -> None:
+        next(self.runtime_requests)
 
     def access(self) -> GatewayAccess:
         """Return the way to the gateway that the run's environment describes."""
@@ -134,5 +155,5 @@ def services_at(home: Path) -> Generator[Services]:
 
 def clean_environment() -> dict[str, str]:
     """Return this process's environment without what would lead a client elsewhere."""
-    ours = ("OSTIARY_", "SANCTUM_", "SAGE_", "SPIFFE_")
+    ours = ("OSTIARY_", "SANCTUM_", "SAGE_", "SPIFFE_", "SYMBIONT_")
     return {name: value for name, value in os.environ.items() if not name.startswith(ours)}
