@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any, Final, cast
+from typing import Annotated, Any, Final
 
 import typer
 
@@ -277,7 +277,7 @@ def _deployed(on: Session, one: Any) -> None:
 def shown(value: object) -> str | None:
     """Return a JSON value in one line: text as it is."""
     if value is None or isinstance(value, str):
-        return cast("str | None", value)
+        return value
     return json.dumps(value, ensure_ascii=False, default=str)
 
 
@@ -286,6 +286,7 @@ def _value(text: str | None) -> object:
     if text is None:
         return None
     try:
-        return cast(object, json.loads(text))
+        found: object = json.loads(text)
     except (ValueError, RecursionError):
-        return text
+        found = text
+    return found

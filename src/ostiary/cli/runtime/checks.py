@@ -9,20 +9,19 @@ import importlib.util
 import os
 import shutil
 import stat
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ...config import TcpAddress, parse_base_url
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
 from ...secret import Secret
 from ..finding import Finding, fail, ok, warn
 
 __all__ = ["checks"]
 
-_URLS: Final = ("OSTIARY_RUNTIME_URL", "SYMBIONT_BASE_URL")
+_URL: Final = "OSTIARY_RUNTIME_URL"
 _SECONDS: Final = 2.0
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 # What the embedded runtime uses beside the core, and for what.
 _PARTS: Final = (
     ("apsw", "knowledge"),
@@ -37,33 +36,29 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     """Look at the settings first, then ask the server."""
     from ...runtime.settings import RuntimeSettings, read_key_file
 
-    named = next((name for name in _URLS if os.environ.get(name)), None)
     socket, token = home / "runtime.sock", home / "runtime.token"
     try:
-        settings = RuntimeSettings.resolve(None, None)
-        key: Secret | None = settings.api_key
-        url: str | None = settings.base_url
-        if named is None and socket.exists():
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always", RuntimeWarning)
+            settings = RuntimeSettings.resolve()
+        key, url = settings.api_key, settings.base_url
+        ours = settings.url_source == "default" and socket.exists()
+        if ours:
             url = f"unix://{socket}"
             if key is None and token.exists():
                 key = read_key_file(token)
-        elif named is None and not settings.from_file:
-            url = None
-        address = parse_base_url(url).address if url else None
     except InvalidArgumentError as error:
         yield fail("runtime", error.message, "correct it, then run `ostiary doctor` again")
         return
-    if url is None or address is None:
-        yield ok("runtime", f"no server here; `ostiary dev` starts one, ${_URLS[0]} names another")
+    for warning in told:
+        said, _, advice = str(warning.message).partition("; ")
+        yield warn("runtime", said, advice)
+    if settings.url_source == "default" and not ours:
+        yield ok("runtime", f"no server here; `ostiary dev` starts one, ${_URL} names another")
         return
-    if isinstance(address, TcpAddress) and not address.tls and key is not None:
-        if not address.host.startswith(_LOOPBACK):
-            yield warn(
-                "runtime",
-                f"{url} would be sent the API key in clear",
-                "use https, or a Unix socket",
-            )
-    elif named is None and socket.exists():
+    if settings.url_source == "file":
+        yield ok("runtime", f"{url}, as the .env says that lies here or above")
+    if ours:
         yield _owned(socket)
         yield _parts()
     yield _answer(url, key)

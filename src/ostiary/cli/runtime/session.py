@@ -7,6 +7,7 @@ Options stand before or behind the command; behind wins. No secret passes throug
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -182,14 +183,12 @@ def read_text(file: Path, what: str) -> str:
             print(f"{what}: end with Ctrl-D", file=sys.stderr)
         raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
     else:
-        reason = raw = None
         try:
             with file.open("rb") as source:
                 raw = source.read(_LONGEST_INPUT + 1)
         except OSError as error:
             reason = error.strerror or type(error).__name__
-        if raw is None:
-            raise InvalidArgumentError(f"cannot read {file}: {reason}; check the path")
+            raise InvalidArgumentError(f"cannot read {file}: {reason}; check the path") from None
     if len(raw) > _LONGEST_INPUT:
         raise InvalidArgumentError(f"{what} is longer than {_LONGEST_INPUT} bytes; send less")
     text = None
@@ -210,7 +209,13 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...runtime import RuntimeClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with RuntimeClient(_key(options), options.get("base_url"), **more) as client:
+        with warnings.catch_warnings(record=True) as told:
+            # Of a key in clear, of an address in a .env: for people, and not for a log.
+            warnings.simplefilter("always", RuntimeWarning)
+            client = RuntimeClient(_key(options), options.get("base_url"), **more)
+        for warning in told:
+            screen.note(f"warning: {warning.message}")
+        with client:
             yield Session(client, screen)
     except OstiaryError as error:
         raise typer.Exit(screen.refuse(error, advice=_advice(error))) from None
