@@ -37,6 +37,7 @@ __all__ = [
     "WebhookProviderType",
 ]
 
+
 class AgentState(OpenEnum):
     """What an agent is doing.
 

@@ -169,7 +169,7 @@ def _written(value: object) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        members = cast("Mapping[Any, Any]", value)
+        members: Mapping[Any, Any] = value
         if not all(isinstance(name, str) for name in members):
             raise TypeError("a member's name is not text")
         names = sorted(members, key=lambda name: name.encode("utf-16-be", "surrogatepass"))

@@ -221,11 +221,11 @@ def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _hidden(secrets: SecretLike | Sequence[SecretLike]) -> tuple[Secret, ...]:
-    single = isinstance(secrets, (str, bytes, Secret))
+def _hidden(secrets: object) -> tuple[Secret, ...]:
+    several = isinstance(secrets, Sequence) and not isinstance(secrets, (str, bytes))
     hidden: list[Secret] = []
     problem = None
-    for one in [cast("SecretLike", secrets)] if single else cast("Sequence[SecretLike]", secrets):
+    for one in cast("Sequence[object]", secrets) if several else [secrets]:
         if not isinstance(one, (str, bytes, Secret)):
             problem = f"is text, bytes or a Secret, not {type(one).__name__}"
         elif not one:
