@@ -36,7 +36,7 @@ DEMO_PORT: Final = 8200
 FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
 GOVERNANCE_PORT: Final = 8000
 RUNTIME_PORT: Final = 8080
-_ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
+ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
 VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
 CATEGORIES: Final = ("triage", "analysis", "reasoning", "embeddings")
 # What a name may be that stands in a SPIFFE ID, a path or a header.
@@ -299,7 +299,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         for port in self.ports or ():
             _check_port(port)
         for origin in self.allow_origins:
-            if not _ORIGIN.fullmatch(origin):
+            if not ORIGIN.fullmatch(origin):
                 raise InvalidArgumentError(
                     f"{origin!r} is no origin; write scheme, host and port as a browser sends "
                     "them: http://localhost:3000"

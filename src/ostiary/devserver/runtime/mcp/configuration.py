@@ -10,12 +10,11 @@ from collections.abc import Collection
 from typing import Final
 
 import msgspec
-from nacl.exceptions import CryptoError
 
-from ...faults import Refusal
 from ...http.refusals import HttpRefusal
 from ..context import Context
 from ..reading import invalid
+from ..sealed import seal, unseal
 
 __all__ = ["GUIDES_COMMAND", "Kept", "ServerConfig", "check", "check_allowed", "keep", "restore"]
 
@@ -30,6 +29,7 @@ _LONGEST_TIMEOUT: Final = 3600
 # What a caller without a key may set: nothing by which a command becomes another one, as
 # NODE_OPTIONS, PATH or LD_PRELOAD would make it.
 _HARMLESS: Final = frozenset({"NODE_ENV", "LANG", "LC_ALL", "NO_COLOR", "TZ"})
+_ENV: Final = msgspec.json.Decoder(dict[str, str])
 
 
 class ServerConfig(msgspec.Struct, kw_only=True):
@@ -113,22 +113,15 @@ def check_allowed(config: ServerConfig, allowed: Collection[tuple[str, ...]]) ->
 
 def keep(config: ServerConfig, context: Context) -> Kept:
     """Return a description as it may lie on a disk."""
-    sealed = b""
+    env = b""
     if config.env:
-        refused: Refusal | None = None
-        try:
-            keyring = context.vault.require_open()
-            sealed = keyring.seal(_path(config.name), msgspec.json.encode(config.env))
-        except Refusal as found:
-            refused = found
-        if refused is not None:
-            raise _locked(refused)
+        env = seal(context, _path(config.name), msgspec.json.encode(config.env))
     return Kept(
         name=config.name,
         command=config.command,
         cwd=config.cwd,
         timeout_seconds=config.timeout_seconds,
-        env=sealed,
+        env=env,
     )
 
 
@@ -136,23 +129,7 @@ def restore(kept: Kept, context: Context) -> ServerConfig:
     """Return a description as it was given; needs the vault open when it has variables."""
     env: dict[str, str] = {}
     if kept.env:
-        refused: Refusal | None = None
-        raw: bytes | None = None
-        try:
-            raw = context.vault.require_open().open(_path(kept.name), kept.env)
-        except Refusal as found:
-            refused = found
-        except CryptoError:
-            pass
-        if refused is not None:
-            raise _locked(refused)
-        if raw is None:
-            raise HttpRefusal(
-                500,
-                "MCP_SERVER_DAMAGED",
-                "what was kept of this server was altered; remove it, and add it again",
-            )
-        env = msgspec.json.decode(raw, type=dict[str, str])
+        env = _ENV.decode(unseal(context, _path(kept.name), kept.env))
     return ServerConfig(
         name=kept.name,
         command=kept.command,
@@ -164,7 +141,3 @@ def restore(kept: Kept, context: Context) -> ServerConfig:
 
 def _path(name: str) -> str:
     return f"runtime/mcp/{name}"
-
-
-def _locked(refusal: Refusal) -> HttpRefusal:
-    return HttpRefusal(503, "VAULT_LOCKED", f"{refusal.message}; {refusal.suggestion}")
