@@ -442,8 +442,9 @@ def _read(body: bytes) -> _Problem:
         found = _problem(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _Problem(message=_plain(body))
-    if isinstance(found.error, dict):
-        inner = cast("dict[str, Any]", found.error)
+    error: object = found.error
+    if isinstance(error, dict):
+        inner = cast("dict[str, Any]", error)
         return _Problem(
             error=inner.get("error"),
             code=inner.get("code"),

@@ -169,10 +169,13 @@ def _written(value: object) -> str:
     if isinstance(value, float):
         return _number(value)
     if isinstance(value, Mapping):
-        members: Mapping[Any, Any] = value
+        members = cast("Mapping[object, object]", value)
         if not all(isinstance(name, str) for name in members):
             raise TypeError("a member's name is not text")
-        names = sorted(members, key=lambda name: name.encode("utf-16-be", "surrogatepass"))
+        names = sorted(
+            cast("Mapping[str, object]", members),
+            key=lambda name: name.encode("utf-16-be", "surrogatepass"),
+        )
         return f"{{{','.join(f'{_written(name)}:{_written(members[name])}' for name in names)}}}"
     if isinstance(value, (list, tuple)):
         return f"[{','.join(_written(one) for one in cast('list[Any]', value))}]"

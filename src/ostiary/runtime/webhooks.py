@@ -11,7 +11,7 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Final, Literal, cast
+from typing import Any, Final, Literal, cast
 
 from ..secret import Secret
 from .enums import WebhookProviderType
@@ -191,9 +191,9 @@ class WebhookVerifier:
 
     def _header(self, headers: HeadersLike, name: str) -> str:
         wanted = name.lower()
-        pairs = headers.items() if isinstance(headers, Mapping) else headers
+        given: Any = headers.items() if isinstance(headers, Mapping) else headers
         found: set[str] = set()
-        for key, value in pairs:
+        for key, value in cast("Iterable[tuple[str | bytes, str | bytes]]", given):
             if _text(key).lower() == wanted:
                 found.add(_text(value).strip())
         if not found:
@@ -225,7 +225,8 @@ def _hidden(secrets: object) -> tuple[Secret, ...]:
     several = isinstance(secrets, Sequence) and not isinstance(secrets, (str, bytes))
     hidden: list[Secret] = []
     problem = None
-    for one in cast("Sequence[object]", secrets) if several else [secrets]:
+    given: list[object] = list(cast("Sequence[object]", secrets)) if several else [secrets]
+    for one in given:
         if not isinstance(one, (str, bytes, Secret)):
             problem = f"is text, bytes or a Secret, not {type(one).__name__}"
         elif not one:
@@ -233,7 +234,7 @@ def _hidden(secrets: object) -> tuple[Secret, ...]:
             problem = "is empty"
         else:
             hidden.append(Secret(one))
-    del secrets
+    del secrets, given
     if problem is None and not hidden:
         problem = "is missing"
     if problem is not None:
