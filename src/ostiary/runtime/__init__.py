@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from ._events._sync import Events
+from ._pages._sync import Pages
 from ._reviews.batch import SubmissionOutcome
 from ._schedules._sync import (
     Channels,
@@ -183,6 +184,7 @@ from .webhooks import WebhookVerifier
 if TYPE_CHECKING:
     from ._async import AsyncRuntimeClient
     from ._events._async import AsyncEvents
+    from ._pages._async import AsyncPages
     from ._schedules._async import AsyncChannels, AsyncSchedules
 
     AsyncClient = AsyncRuntimeClient
@@ -209,6 +211,7 @@ __all__ = [
     "AsyncChannels",
     "AsyncClient",
     "AsyncEvents",
+    "AsyncPages",
     "AsyncRuntimeClient",
     "AsyncSchedules",
     "AuthMethod",
@@ -279,6 +282,7 @@ __all__ = [
     "NextRunsResponse",
     "NotFoundError",
     "OpenEnum",
+    "Pages",
     "PaginationInfo",
     "PayloadTooLargeError",
     "PermissionDeniedError",
@@ -367,6 +371,7 @@ _ASYNC = {
     "AsyncChannels": ("_schedules", "AsyncChannels"),
     "AsyncClient": ("", "AsyncRuntimeClient"),
     "AsyncEvents": ("_events", "AsyncEvents"),
+    "AsyncPages": ("_pages", "AsyncPages"),
     "AsyncRuntimeClient": ("", "AsyncRuntimeClient"),
     "AsyncSchedules": ("_schedules", "AsyncSchedules"),
 }
@@ -378,9 +383,8 @@ def __getattr__(name: str) -> Any:
         from importlib import import_module
 
         room, attribute = _ASYNC[name]
-        found = getattr(
-            import_module(f".{room}._async" if room else "._async", __name__), attribute
-        )
+        module = f".{room}._async" if room else "._async"
+        found = getattr(import_module(module, __name__), attribute)
     elif name == "__version__":
         import ostiary
 

@@ -191,9 +191,12 @@ class WebhookVerifier:
 
     def _header(self, headers: HeadersLike, name: str) -> str:
         wanted = name.lower()
-        given: Any = headers.items() if isinstance(headers, Mapping) else headers
+        pairs = cast(
+            "Iterable[tuple[str | bytes, str | bytes]]",
+            cast("Any", headers).items() if isinstance(headers, Mapping) else headers,
+        )
         found: set[str] = set()
-        for key, value in cast("Iterable[tuple[str | bytes, str | bytes]]", given):
+        for key, value in pairs:
             if _text(key).lower() == wanted:
                 found.add(_text(value).strip())
         if not found:
