@@ -29,6 +29,7 @@ FLOORS: list[set[str]] = [
     {"_retry", "_route", "_model"},
     {"_transport"},
     {"http"},
+    {"_settings"},
     {"vault", "gateway", "runtime", "workflow", "governance"},
     {"client"},
     {"fleet"},
