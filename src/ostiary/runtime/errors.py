@@ -331,6 +331,9 @@ class ClientStateError(SymbiontError, shared.ClientStateError):
 
 FAMILY: Final[Mapping[type[shared.OstiaryError], type[SymbiontError]]] = MappingProxyType(
     {
+        # First of all in the order of bases: what is ours stays what it is. A sibling of
+        # APIError is one of the shared APIErrors too.
+        SymbiontError: SymbiontError,
         shared.TransportError: ConnectionFailedError,
         shared.ConnectError: ConnectError,
         shared.ConnectionLostError: ConnectionLostError,
