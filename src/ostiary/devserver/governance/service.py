@@ -20,11 +20,11 @@ import msgspec
 
 from ..clock import iso
 from ..faults import DevserverError
+from ..http.gauges import Gauges
 from ..http.refusals import HttpRefusal
 from ..options import GovernanceOptions
 from ..service import Vault
 from .cabinet import Cabinet
-from .gauges import Gauges
 from .rules import ALLOW, BLOCK, THROTTLE, Judgement, judge, judge_command
 from .traces import Trace, Traces
 

@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import msgspec
 
@@ -23,7 +23,7 @@ from .reading import invalid
 from .records import AgentRecord, Execution, mode_name, seed_state
 from .store import Documents
 
-__all__ = ["Agents"]
+__all__ = ["Agents", "is_external"]
 
 _log = logging.getLogger(__name__)
 
@@ -270,12 +270,8 @@ class Agents:
 
     def _silent(self, record: AgentRecord) -> bool:
         """Whether an external agent has missed three of its heartbeats."""
-        mode = record.execution_mode
-        settings: Any = mode.get("External") if isinstance(mode, dict) else None
-        if record.last_heartbeat is None or not isinstance(settings, dict):
-            return False
-        interval = settings.get("heartbeat_interval_secs")
-        if not isinstance(interval, int | float) or interval <= 0:
+        interval = heartbeat_interval(record.execution_mode)
+        if record.last_heartbeat is None or interval is None:
             return False
         return self._context.clock.wall() - record.last_heartbeat > 3 * interval
 
@@ -330,10 +326,19 @@ class Agents:
             "active_tasks": self.active_tasks(record.id),
         }
 
-    def heard(self, agent_id: str, change: AgentRecord) -> None:
+    def heard(self, record: AgentRecord) -> None:
         """Write down what an external agent told of itself."""
-        change.last_activity = self._context.now()
-        self._records.put(agent_id, change)
+        record.last_activity = self._context.now()
+        self._records.put(record.id, record)
+
+
+def heartbeat_interval(mode: str | dict[str, Any]) -> float | None:
+    """Return how often an external agent promised to report, in seconds."""
+    settings: Any = mode.get("External") if isinstance(mode, dict) else None
+    if not isinstance(settings, dict):
+        return None
+    interval = cast("dict[str, Any]", settings).get("heartbeat_interval_secs")
+    return float(interval) if isinstance(interval, int | float) and interval > 0 else None
 
 
 def is_external(record: AgentRecord) -> bool:

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import Final, final
 
-from ..governance.gauges import Gauges, resident_bytes
+from ..http.gauges import Gauges, resident_bytes
 
 __all__ = ["Meter"]
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Final, final
 
 import msgspec
+from starlette.types import ASGIApp
 
 from ..http.domain import HttpDomain
 from ..http.refusals import HttpRefusal
@@ -18,15 +19,26 @@ from ..options import Options, RuntimeOptions
 from ..service import Vault
 from .agent_endpoints import AgentEndpoints
 from .agents import Agents
+from .approvals import Approvals
+from .channels import Channels
 from .context import Context, Group
 from .events import Events
+from .executions import Executions
+from .external import External
 from .health import OPEN_PATHS, Health
+from .idempotency import Idempotency
+from .limits import RateLimit
+from .knowledge.endpoints import Knowledge
 from .mcp.endpoints import Mcp
+from .messages import Messages
 from .meter import Meter
+from .metrics import Metrics
 from .review.endpoints import Reviews
 from .routing import API, Paths
+from .schedule_endpoints import ScheduleEndpoints
 from .secrets.endpoints import Secrets
 from .store import Store
+from .workflows import Workflows
 
 __all__ = ["GROUPS", "RuntimeServer"]
 
@@ -36,9 +48,18 @@ _WORKERS: Final = 16
 GROUPS: Final[tuple[type[Group], ...]] = (
     Health,
     Events,
+    Metrics,
     AgentEndpoints,
+    Approvals,
+    Executions,
+    External,
+    Messages,
+    Workflows,
+    Channels,
+    ScheduleEndpoints,
     Mcp,
     Reviews,
+    Knowledge,
     Secrets,
 )
 
@@ -71,10 +92,12 @@ class RuntimeServer:
                 if isinstance(group, Events):
                     context.events = group
                     context.agents = Agents(context)
+            metrics = context.group(Metrics)
+            metrics.meter, metrics.groups = self.meter, self.groups
             self.http = HttpDomain(
                 "runtime",
                 home,
-                Paths(path for group in self.groups for path in group.routes()),
+                self._application(runtime),
                 self.meter,
                 options,
                 port=runtime.port,
@@ -87,6 +110,15 @@ class RuntimeServer:
         except BaseException:
             self._close()
             raise
+
+    def _application(self, runtime: RuntimeOptions) -> ASGIApp:
+        app: ASGIApp = Paths(path for group in self.groups for path in group.routes())
+        clock = self.context.clock
+        app = self._idempotency = Idempotency(app, self._store, clock, runtime.idempotency_ttl)
+        if runtime.requests_per_minute is not None:
+            exempt = [path.decode() for path in OPEN_PATHS]
+            app = RateLimit(app, runtime.requests_per_minute, clock, exempt=exempt)
+        return app
 
     async def start(self) -> None:
         """Start the groups, load the samples, and listen; nobody is served before."""
@@ -106,6 +138,7 @@ class RuntimeServer:
         """Stop listening, end what is in hand, close the files; safe to repeat."""
         try:
             await self.http.stop(grace)
+            await self._idempotency.stop()
             while self._started:
                 await self._started.pop().stop(grace)
         finally:

@@ -45,6 +45,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._open = 0
+        self._closed = False
         create_private(path, b"")
         if os.stat(path).st_mode & 0o077:
             raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
@@ -99,6 +100,9 @@ class Store:
 
     def close(self) -> None:
         """Close the file; safe to repeat."""
+        if self._closed:
+            return
+        self._closed = True
         try:
             self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         except sqlite3.Error as error:

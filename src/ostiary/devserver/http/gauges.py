@@ -1,4 +1,4 @@
-"""What the service measures of itself: time, memory, sessions, requests, latency.
+"""What a service measures of itself: time, memory, sessions, requests, latency.
 
 Every figure is counted or read from the system when it is asked for. Neighbour: `front`
 tells it of each request.

@@ -1,0 +1,263 @@
+"""Workflows: named handlers that run with a time limit and leave a record.
+
+A handler is a function, which runs on a thread, or a coroutine function. Neighbours: `samples`
+is the one that is always there; the options bring others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import Callable, Mapping
+from contextlib import AsyncExitStack
+from functools import partial
+from typing import Any, Final, final
+
+import msgspec
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from ..http.front import Json
+from ..http.refusals import HttpRefusal
+from . import samples
+from .context import Context
+from .reading import Body, Page, invalid
+from .routing import route
+from .store import Documents
+
+__all__ = ["WorkflowRun", "Workflows"]
+
+_KEPT: Final = 10_000
+_RESULT_BYTES: Final = 4 * 1024 * 1024
+
+_encode = msgspec.json.Encoder().encode
+
+
+class WorkflowRun(msgspec.Struct, kw_only=True):
+    """One execution; `status` is running, completed, failed, timed_out or cancelled."""
+
+    execution_id: str
+    workflow_id: str
+    agent_id: str | None
+    status: str
+    started_at: str
+    completed_at: str | None = None
+    result: Any = None
+    error: str | None = None
+
+
+class _Execute(msgspec.Struct):
+    workflow_id: str
+    parameters: dict[str, Any]
+    agent_id: str | None = None
+
+
+_EXECUTE: Final = Body(_Execute)
+
+
+@final
+class Workflows:
+    """The handlers by name, and what became of each run."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._runs = Documents(context.store, "workflow", WorkflowRun)
+        self._handlers: dict[str, Callable[..., Any]] = {
+            samples.DATA_ANALYSIS: partial(samples.analyse, context.directory / "files"),
+            **context.runtime.workflows,
+        }
+        self._in_hand = 0
+        for run in self._runs.all():
+            if run.status == "running":
+                run.status = "failed"
+                run.error = "the runtime stopped before this workflow ended"
+                self._runs.put(run.execution_id, run)
+
+    def add(self, name: str, handler: Callable[..., Any]) -> None:
+        """Make a handler known, in place of one of that name."""
+        self._handlers[name] = handler
+
+    async def run(
+        self, workflow_id: str, parameters: Mapping[str, Any], agent_id: str | None = None
+    ) -> WorkflowRun:
+        """Run a workflow to its end; what goes wrong in it is the run's `error`.
+
+        404 for a workflow, or an agent, that is not there.
+        """
+        handler = self._handlers.get(workflow_id)
+        if handler is None:
+            raise HttpRefusal(
+                404,
+                "WORKFLOW_NOT_FOUND",
+                "there is no workflow of this name; the details have the names",
+                details={"workflows": sorted(self._handlers)},
+            )
+        if agent_id is not None:
+            self._context.agents.require(agent_id)
+        run = WorkflowRun(
+            execution_id=self._context.new_id(),
+            workflow_id=workflow_id,
+            agent_id=agent_id,
+            status="running",
+            started_at=self._context.now(),
+        )
+        self._runs.put(run.execution_id, run)
+        self._context.events.publish(
+            "workflow.started", agent_id, execution_id=run.execution_id, workflow_id=workflow_id
+        )
+        self._in_hand += 1
+        try:
+            await self._act(handler, run, dict(parameters))
+        finally:
+            self._in_hand -= 1
+            run.completed_at = self._context.now()
+            self._runs.put(run.execution_id, run)
+            self._runs.keep(_KEPT)
+            self._context.events.publish(
+                f"workflow.{run.status}",
+                agent_id,
+                execution_id=run.execution_id,
+                workflow_id=workflow_id,
+            )
+        return run
+
+    async def _act(
+        self, handler: Callable[..., Any], run: WorkflowRun, parameters: dict[str, Any]
+    ) -> None:
+        try:
+            async with AsyncExitStack() as stack:
+                if run.agent_id is not None:
+                    await stack.enter_async_context(
+                        self._context.agents.task(
+                            run.agent_id, "workflow", execution_id=run.execution_id
+                        )
+                    )
+                run.result = await self._call(handler, run.agent_id, parameters)
+        except TimeoutError:
+            run.status = "timed_out"
+            run.error = (
+                f"it took longer than {self._context.runtime.workflow_timeout:g} seconds; give "
+                "RuntimeOptions a longer workflow_timeout"
+            )
+        except asyncio.CancelledError:
+            run.status, run.error = "cancelled", "its caller went away"
+            raise
+        except HttpRefusal as refusal:
+            run.status, run.error = "failed", refusal.message
+        except Exception as error:  # noqa: BLE001 - a handler may raise what it likes
+            # The kind and not the words: they may quote what the handler was given.
+            run.status, run.error = "failed", f"the handler raised {type(error).__name__}"
+        else:
+            run.status = "completed"
+
+    async def _call(
+        self, handler: Callable[..., Any], agent_id: str | None, parameters: dict[str, Any]
+    ) -> Any:
+        call = partial(handler, parameters)
+        if _takes_agent(handler):
+            call = partial(call, agent_id=agent_id)
+        async with asyncio.timeout(self._context.runtime.workflow_timeout):
+            if inspect.iscoroutinefunction(inspect.unwrap(_innermost(handler))):
+                result = await call()
+            else:
+                loop = asyncio.get_running_loop()
+                result = await loop.run_in_executor(self._context.workers, call)
+                if inspect.isawaitable(result):
+                    result = await result
+        try:
+            body = _encode(result)
+        except (TypeError, ValueError, msgspec.MsgspecError):
+            body = None
+        if body is None:
+            raise HttpRefusal(500, "WORKFLOW_FAILED", "the handler returned what is no JSON")
+        if len(body) > _RESULT_BYTES:
+            raise HttpRefusal(500, "WORKFLOW_FAILED", "the handler returned more than 4 MiB")
+        # As it is shown from now on, whatever the handler goes on to do with its object.
+        return msgspec.json.decode(body)
+
+    # -- the paths ----------------------------------------------------------
+
+    def routes(self) -> list[BaseRoute]:
+        return [
+            route("GET", "/workflows", self._names),
+            route("POST", "/workflows", self._execute),
+            route("POST", "/workflows/execute", self._execute),
+            route("GET", "/workflows/executions", self._list),
+            route("GET", "/workflows/executions/{id}", self._one),
+        ]
+
+    def gauges(self) -> dict[str, int | float]:
+        return {"workflows_in_hand": self._in_hand, "workflows_total": self._runs.count()}
+
+    async def start(self) -> None:
+        pass
+
+    async def stop(self, grace: float) -> None:
+        pass
+
+    def load_demo(self) -> None:
+        samples.write(self._context.directory / "files")
+
+    async def _names(self, request: Request) -> ASGIApp:
+        return Json({"workflows": sorted(self._handlers)})
+
+    async def _execute(self, request: Request) -> ASGIApp:
+        body = await _EXECUTE.read(request)
+        if not body.workflow_id:
+            raise invalid("workflow_id", "workflow_id is empty; name a workflow")
+        return Json(_shown(await self.run(body.workflow_id, body.parameters, body.agent_id)))
+
+    async def _list(self, request: Request) -> ASGIApp:
+        page = Page(request)
+        wanted = request.query_params
+        found = [
+            run
+            for run in reversed(self._runs.all())
+            if wanted.get("workflow_id") in {None, "", run.workflow_id}
+            and wanted.get("status") in {None, "", run.status}
+            and wanted.get("agent_id") in {None, "", run.agent_id}
+        ]
+        return Json(
+            {
+                "executions": [_shown(run) for run in page.cut(found)],
+                "pagination": page.pagination(len(found)),
+            }
+        )
+
+    async def _one(self, request: Request) -> ASGIApp:
+        run = self._runs.get(request.path_params["id"])
+        if run is None:
+            raise HttpRefusal(
+                404, "EXECUTION_NOT_FOUND", "there is no execution of this id; list them"
+            )
+        return Json(_shown(run))
+
+
+def _shown(run: WorkflowRun) -> dict[str, Any]:
+    shown = {
+        name: value for name, value in msgspec.structs.asdict(run).items() if value is not None
+    }
+    # Results are objects in the guide's model; what is none stands in one.
+    if run.result is not None and not isinstance(run.result, dict):
+        shown["result"] = {"value": run.result}
+    shown["execution_started"] = True
+    return shown
+
+
+def _innermost(handler: Callable[..., Any]) -> Callable[..., Any]:
+    while isinstance(handler, partial):
+        handler = handler.func
+    return handler
+
+
+def _takes_agent(handler: Callable[..., Any]) -> bool:
+    try:
+        parameters = inspect.signature(handler).parameters.values()
+    except (TypeError, ValueError):
+        return False
+    return any(
+        one.kind is one.VAR_KEYWORD
+        or (one.name == "agent_id" and one.kind in {one.KEYWORD_ONLY, one.POSITIONAL_OR_KEYWORD})
+        for one in parameters
+    )
