@@ -55,9 +55,16 @@ def unfit(keyring: object) -> str | None:
             return "no keychain was found on this machine"
         if where.startswith("keyring.backends.null."):
             return "the configured keyring forgets what it is given"
-        if "plaintext" in where.lower():
+        # keyrings.alt has wrappers too, which keep things wherever what they wrap does.
+        if "plaintext" in where.lower() or (
+            where.startswith("keyrings.alt.") and not _encrypted(keyring)
+        ):
             return "the configured keyring keeps what it is given unencrypted"
     return None
+
+
+def _encrypted(keyring: object) -> bool:
+    return any(kind.__qualname__ == "EncryptedKeyring" for kind in type(keyring).__mro__)
 
 
 def find_keyring() -> KeyringBackend:
