@@ -222,11 +222,17 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Names of vaults for secrets that are dialled elsewhere: `NAME=HOST` or `NAME=HOST:PORT`."""
     service_account: Path = Path("/var/run/secrets/kubernetes.io/serviceaccount/token")
     """The token that is shown to a vault by the login method kubernetes."""
+    knowledge_model: str | None = None
+    """An embedding model behind the gateway, `PROVIDER:MODEL`; None is the built-in embedding."""
 
     def __post_init__(self) -> None:
         _check_port(self.port)
         if self.request_limit < 1:
             raise InvalidArgumentError("request_limit is at least 1 byte")
+        if self.knowledge_model is not None and ":" not in self.knowledge_model.strip(":"):
+            raise InvalidArgumentError(
+                "knowledge_model names a provider and a model: openai:text-embedding-3-small"
+            )
         if self.requests_per_minute is not None and self.requests_per_minute < 1:
             raise InvalidArgumentError("requests_per_minute is at least 1; None is no limit")
         if not 0 < self.heartbeat <= 15:

@@ -27,8 +27,8 @@ from .executions import Executions
 from .external import External
 from .health import OPEN_PATHS, Health
 from .idempotency import Idempotency
-from .limits import RateLimit
 from .knowledge.endpoints import Knowledge
+from .limits import RateLimit
 from .mcp.endpoints import Mcp
 from .messages import Messages
 from .meter import Meter
