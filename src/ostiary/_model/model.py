@@ -150,6 +150,7 @@ class Request(Model):
 
 class _Field(msgspec.Struct, frozen=True, gc=False):
     name: str
+    wire_name: str
     type: Any  # as declared
     required: bool
     default: Any  # NODEFAULT for one that is made anew
@@ -161,13 +162,17 @@ class _Field(msgspec.Struct, frozen=True, gc=False):
 
 
 class _Plan(msgspec.Struct, frozen=True):
+    model: Any
     fields: tuple[_Field, ...]
-    by_name: dict[str, _Field]
     names: frozenset[str]
-    # What reading has to look at, beside unknown members and nulls.
-    strict_fields: tuple[str, ...]
-    instants: tuple[str, ...]
-    nested: tuple[_Field, ...]
+    # How a field may be called beside its name: by its name on the wire, or an older one.
+    other_names: dict[str, str]
+    # For reading, where all names are those of the wire.
+    wire_names: frozenset[str]
+    other_wire_names: dict[str, str]
+    nullable: frozenset[str]
+    instants: tuple[tuple[str, bool], ...]  # and whether it is a list of them
+    nested: tuple[tuple[str, _Plan], ...]
     adapts: bool
 
 
@@ -194,23 +199,31 @@ def _planned(model: type[Any]) -> _Plan:
         fields.append(
             _Field(
                 name=info.name,
+                wire_name=info.encode_name,
                 type=info.type,
                 required=info.required,
                 default=info.default,
                 nullable=type(None) in kinds or Any in kinds,
                 inner=item if isinstance(item, ModelMeta) else None,
                 many=many,
-                instant=only is datetime,
+                instant=item is datetime,
                 words=item if isinstance(item, type) and issubclass(item, OpenEnum) else None,
             )
         )
+    on_wire = {field.name: field.wire_name for field in fields}
+    renamed = {wire: name for name, wire in on_wire.items() if wire != name}
     return _Plan(
+        model=model,
         fields=tuple(fields),
-        by_name={field.name: field for field in fields},
-        names=frozenset(field.name for field in fields),
-        strict_fields=tuple(field.name for field in fields if not field.nullable),
-        instants=tuple(field.name for field in fields if field.instant),
-        nested=tuple(field for field in fields if field.inner is not None),
+        names=frozenset(on_wire),
+        other_names={**renamed, **model._aliases},
+        wire_names=frozenset(on_wire.values()),
+        other_wire_names={other: on_wire[name] for other, name in model._aliases.items()},
+        nullable=frozenset(field.wire_name for field in fields if field.nullable),
+        instants=tuple((field.wire_name, field.many) for field in fields if field.instant),
+        nested=tuple(
+            (field.wire_name, _plan(field.inner)) for field in fields if field.inner is not None
+        ),
         adapts=any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model),
     )
 
@@ -267,10 +280,10 @@ def _shaped(
     """Make `model` of its fields, or add to `problems`; `strangers` may come along."""
     plan = _plan(model)
     before = len(problems)
-    for alias, meant in model._aliases.items():
-        if alias in given:
-            given.setdefault(meant, given[alias])
-            del given[alias]
+    for other, name in plan.other_names.items():
+        if other in given:
+            given.setdefault(name, given[other])
+            del given[other]
     extra = given.pop(_EXTRA, UNSET)
     if "extra" in given and not strangers:
         extra = given.pop("extra")
@@ -293,11 +306,14 @@ def _shaped(
             if field.required:
                 problems.append((f"{path}{field.name}", "is required"))
             continue
-        values[field.name] = _fitted(model, field, value, f"{path}{field.name}", problems)
+        place, found = f"{path}{field.name}", len(problems)
+        value = values[field.name] = _fitted(model, field, value, place, problems)
+        if len(problems) == found and value is not None:
+            problems.extend(_unfit(model, field.name, value, place))
     if len(problems) > before:
         return None
     made = cast("M", msgspec.StructMeta.__call__(model, **values))
-    _checked(made, path, problems)
+    problems.extend((path + name, problem) for name, problem in made._rules())
     return None if len(problems) > before else made
 
 
@@ -307,11 +323,8 @@ def _fitted(model: type[Model], field: _Field, value: Any, path: str, problems: 
         return None
     if field.inner is not None:
         return _fitted_models(field, value, path, problems)
-    if field.instant and (isinstance(value, str) or not isinstance(value, datetime)):
-        found = None if isinstance(value, (int, float)) else instants.understood(value)
-        if found is None:
-            problems.append((path, "is a datetime, or one as ISO 8601 text"))
-        return found
+    if field.instant:
+        return _fitted_instants(field, value, path, problems)
     if isinstance(value, Secret) and field.name in model._hidden:
         value = value.reveal()
     if field.words is not None and model._closed:
@@ -351,25 +364,42 @@ def _fitted_model(model: type[Model], value: Any, path: str, problems: Problems)
     return None
 
 
+def _fitted_instants(field: _Field, value: Any, path: str, problems: Problems) -> Any:
+    if field.many:
+        if not _is_list(value):
+            problems.append((path, f"is a list, not {type(value).__name__}"))
+            return None
+        return [_fitted_instant(one, f"{path}[{i}]", problems) for i, one in enumerate(value)]
+    return _fitted_instant(value, path, problems)
+
+
+def _fitted_instant(value: object, path: str, problems: Problems) -> datetime | None:
+    found = None if isinstance(value, (int, float)) else instants.understood(value)
+    if found is None:
+        problems.append((path, "is a datetime, or one as ISO 8601 text"))
+    return found
+
+
 def _items(value: Any) -> Iterable[Any]:
     return cast("Iterable[Any]", value)
+
+
+def _members(value: Any) -> Iterable[tuple[Any, Any]]:
+    return cast("dict[Any, Any]", value).items()
 
 
 def _is_list(value: object) -> bool:
     return isinstance(value, (list, tuple, set, frozenset))
 
 
-def _checked(made: Model, path: str, problems: Problems) -> None:
-    for name in made._filled:
-        value = getattr(made, name)
-        if value is not None and not value:
-            problems.append((path + name, "is not empty"))
-    for name, (least, most) in made._bounds.items():
-        value = getattr(made, name)
+def _unfit(model: type[Model], name: str, value: Any, place: str) -> Iterator[tuple[str, str]]:
+    if name in model._filled and not value:
+        yield place, "is not empty"
+    if name in model._bounds:
+        least, most = model._bounds[name]
         # Written so that NaN is outside.
-        if value is not None and not least <= value <= most:
-            problems.append((path + name, f"is a number {_span(least, most)}"))
-    problems.extend((path + name, problem) for name, problem in made._rules())
+        if not least <= value <= most:
+            yield place, f"is a number {_span(least, most)}"
 
 
 def _span(least: float, most: float) -> str:
@@ -397,48 +427,67 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
     if not isinstance(model, ModelMeta):
         return fast
 
+    plan = _plan(model)
+
     def decode(body: Any) -> T:
         try:
             return fast(body)
         except msgspec.ValidationError:
             raw = _anything(body)
-        if many and isinstance(raw, list):
-            raw = [_lenient(model, one) for one in _items(raw)]
-        elif not many:
-            raw = _lenient(model, raw)
-        return msgspec.convert(raw, kind, strict=False)
+        raw = _each(_fitting, plan, raw, many)
+        try:
+            return msgspec.convert(raw, kind, strict=False)
+        except msgspec.ValidationError:
+            pass
+        # Rare enough to come last: nulls that mean nothing, date-times in a form of their own.
+        return msgspec.convert(_each(_mended, plan, raw, many), kind, strict=False)
 
     return decode
 
 
-def _lenient(model: type[Any], raw: Any) -> Any:
-    """Return decoded JSON in the form that converts; the outer object is changed in place."""
-    if not isinstance(raw, dict):
-        return raw
-    plan = _plan(model)
-    members = cast("dict[str, Any]", raw)
+Step = Callable[[_Plan, dict[str, Any]], dict[str, Any]]
+
+
+def _each(step: Step, plan: _Plan, raw: Any, many: bool = True) -> Any:
+    """Take a step with the object, or with each object of the list, that `raw` is."""
+    if raw.__class__ is dict:
+        return step(plan, raw)
+    if many and raw.__class__ is list:
+        return [step(plan, one) if one.__class__ is dict else one for one in raw]
+    return raw
+
+
+def _fitting(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
+    """Return a decoded object in the form that converts; it is changed in place."""
     if plan.adapts:
-        members = model._adapt(members)
-    for alias, meant in model._aliases.items():
-        if alias in members:
-            members.setdefault(meant, members[alias])
-            del members[alias]
-    if not members.keys() <= plan.names:
-        unknown = {name: members.pop(name) for name in members.keys() - plan.names}
-        members[_EXTRA] = unknown
-    for name in plan.strict_fields:
-        if members.get(name, UNSET) is None:
+        members = plan.model._adapt(members)
+    for other, name in plan.other_wire_names.items():
+        if other in members:
+            members.setdefault(name, members[other])
+            del members[other]
+    if not members.keys() <= plan.wire_names:
+        unknown = members.keys() - plan.wire_names
+        members[_EXTRA] = {name: members.pop(name) for name in unknown}
+    for name, inner in plan.nested:
+        if name in members:
+            members[name] = _each(_fitting, inner, members[name])
+    return members
+
+
+def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
+    """Return an object without unfitting nulls, date-times understood; changed in place."""
+    for name in [name for name, value in members.items() if value is None]:
+        if name not in plan.nullable:
             del members[name]
-    for name in plan.instants:
+    for name, many in plan.instants:
         value = members.get(name)
-        if value is not None:
-            members[name] = instants.understood(value) or value
-    for field in plan.nested:
-        value = members.get(field.name)
-        if isinstance(value, list):
-            members[field.name] = [_lenient(field.inner, one) for one in _items(value)]
+        if many and isinstance(value, list):
+            members[name] = [instants.understood(one) or one for one in _items(value)]
         elif value is not None:
-            members[field.name] = _lenient(field.inner, value)
+            members[name] = instants.understood(value) or value
+    for name, inner in plan.nested:
+        if name in members:
+            members[name] = _each(_mended, inner, members[name])
     return members
 
 
@@ -449,7 +498,8 @@ def wire(value: Any) -> Any:
     """Return what is sent for a model, ready for a JSON encoder.
 
     Fields that are None are left out, date-times without an offset get the local one, `extra`
-    comes along. What a field holds that is no model is the caller's and goes as it is.
+    comes along. What a field holds that is no model is the caller's and goes as it is. Lists,
+    tuples and dicts of models are taken too, and anything else comes back as it is.
     """
     if isinstance(value, Model):
         sent: dict[str, Any] = {}
@@ -459,14 +509,22 @@ def wire(value: Any) -> Any:
                 continue
             if field.inner is not None:
                 found = [wire(one) for one in found] if field.many else wire(found)
-            elif field.instant and isinstance(found, datetime):
-                found = instants.sent(found)
+            elif field.instant:
+                found = _sent(found)
             elif isinstance(found, Enum):
                 found = found.value
-            sent[field.name] = found
+            sent[field.wire_name] = found
         for name, found in value.extra.items():
             sent.setdefault(name, found)
         return sent
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple)):
         return [wire(one) for one in _items(value)]
+    if isinstance(value, dict):
+        return {name: wire(one) for name, one in _members(value)}
     return value
+
+
+def _sent(value: Any) -> Any:
+    if isinstance(value, list):
+        return [_sent(one) for one in _items(value)]
+    return instants.sent(value) if isinstance(value, datetime) else value

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar
 
+from msgspec import field
+
 from ..enums import FindingCategory, FindingSeverity, ReviewStatus
 from .agents import PaginationInfo
 from .model import Model, Request
@@ -43,12 +45,21 @@ class ToolProvider(Model):
 class ToolSchema(Model):
     """What a tool's arguments look like, as JSON Schema.
 
-    Other keywords than these three are given as, and read into, `extra`.
+    `additional_properties` is the keyword `additionalProperties`, `dialect` is `$schema`,
+    `definitions` is `$defs`. Other keywords are given as, and read into, `extra`.
     """
 
     type: str = "object"
     properties: dict[str, Any] = {}
     required: list[str] = []
+    # Known by name since nearly every generated schema has some of them.
+    additional_properties: bool | dict[str, Any] | None = field(
+        default=None, name="additionalProperties"
+    )
+    title: str | None = None
+    description: str | None = None
+    dialect: str | None = field(default=None, name="$schema")
+    definitions: dict[str, Any] | None = field(default=None, name="$defs")
 
 
 class Tool(Model):
