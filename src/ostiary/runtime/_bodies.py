@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -15,14 +16,17 @@ from ..config import timeout_seconds
 from ._colours import Timeout
 from .enums import AgentState, ReviewStatus
 from .errors import InvalidArgumentError
-from .models import Model, accept, wire
+from .models import HeartbeatRequest, Model, accept, wire
 
 __all__ = [
     "REVIEW_IS_OVER",
     "changes",
     "count",
     "given",
+    "event_query",
     "has_ended",
+    "has_settled",
+    "heartbeat",
     "members",
     "optional_text",
     "page_query",
@@ -34,6 +38,7 @@ __all__ = [
     "text",
     "text_of_file",
     "whole",
+    "with_server",
 ]
 
 M = TypeVar("M", bound=Model)
@@ -107,7 +112,7 @@ def page_query(page: int, limit: int, **filters: object) -> dict[str, Any]:
 def requests_of(name: str, values: object) -> list[Any]:
     """Return what a batch is to send, as a list."""
     if isinstance(values, (str, bytes, Mapping)) or not isinstance(values, Iterable):
-        raise InvalidArgumentError(f"{name} is a list of requests, not {type(values).__name__}")
+        raise InvalidArgumentError(f"{name} is a list of requests")
     return list(cast("Iterable[object]", values))
 
 
@@ -132,6 +137,41 @@ def states(value: object) -> frozenset[AgentState]:
     if not listed or not all(isinstance(one, str) for one in listed):
         raise InvalidArgumentError("state is an AgentState, its word, or several of them")
     return frozenset(AgentState(cast("str", one)) for one in listed)
+
+
+# The Rust runtime reads its own words alone. It has none for busy: such an agent runs.
+_RUNTIME_WORDS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "idle": "Ready",
+        "active": "Running",
+        "busy": "Running",
+        "error": "Failed",
+        "stopped": "Terminated",
+    }
+)
+
+
+def heartbeat(
+    state: AgentState | str,
+    metadata: Mapping[str, str] | None,
+    last_result: str | None,
+    agentpin_jwt: str | None,
+) -> object:
+    """Return the sign of life of an agent that runs elsewhere."""
+    body = given(
+        HeartbeatRequest,
+        "heartbeat",
+        {
+            "state": state,
+            "metadata": metadata,
+            "last_result": last_result,
+            "agentpin_jwt": agentpin_jwt,
+        },
+    )
+    word = state
+    if isinstance(state, AgentState):
+        word = _RUNTIME_WORDS.get(state.raw, state.raw)
+    return {**cast("dict[str, object]", body), "state": word}
 
 
 def text_of_file(path: str | os.PathLike[str]) -> str:
@@ -199,7 +239,7 @@ def with_server(model: type[M], value: M | Mapping[str, Any]) -> tuple[str, obje
     """Return the listener's id that a request holds, and what is sent."""
     found: object
     if isinstance(value, Mapping):
-        found = cast("Mapping[str, Any]", value).get("server_id")
+        found = value.get("server_id")
     else:
         found = getattr(value, "server_id", None)
     try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
@@ -75,11 +75,11 @@ def says_no_such_path(reply: FailedReply, *, ids: bool) -> bool:
         said = _spoken(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return True  # nothing, plain text, a page for people
-    code = said.code
-    if code is None and isinstance(said.error, dict):
-        code = said.error.get("code")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    code, error = said.code, said.error
+    if code is None and isinstance(error, dict):
+        code = cast("dict[str, Any]", error).get("code")
     if code is None:
-        return said.error is None
+        return error is None
     # The bare word fits both, so that it counts only where nothing was named.
     return not ids and code in _NO_PATH
 

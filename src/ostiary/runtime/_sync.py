@@ -182,14 +182,14 @@ class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
         last_event_id: str | None = None,
         *,
         timeout: Timeout = UNSET,
-        idle_timeout: Timeout = UNSET,
+        idle_timeout: float | None = None,
     ) -> Events:
         """Return the runtime's events as they happen, of one agent or of these types alone.
 
         The request is sent when the first event is asked for. With `last_event_id` the events
         behind that one come first, as far as the server still has them. `idle_timeout` is the
-        longest gap between two events, None for no limit; leaving the loop early closes the
-        connection at once when it stands in a `with` block.
+        longest gap between two events, in seconds; None is no limit. In a `with` block,
+        leaving the loop early closes the connection at once.
         """
         return Events(
             self._pool,

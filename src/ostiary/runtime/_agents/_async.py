@@ -24,7 +24,6 @@ from ..models import (
     AgentMessage,
     AgentStatusResponse,
     AgentSummary,
-    HeartbeatRequest,
     HeldAction,
     MessageReceipt,
     SendMessageRequest,
@@ -259,20 +258,14 @@ class AsyncAgentCalls:
         *,
         timeout: Timeout = UNSET,
     ) -> None:
-        """Say that an agent which runs elsewhere is alive, and in which state."""
+        """Say that an agent which runs elsewhere is alive, and in which state.
+
+        A member of `AgentState` is sent as the runtime's word for it, text as it is given.
+        """
         await self._pool.call(
             routes.AGENT_HEARTBEAT,
             agent_id,
-            body=bodies.given(
-                HeartbeatRequest,
-                "heartbeat",
-                {
-                    "state": state,
-                    "metadata": metadata,
-                    "last_result": last_result,
-                    "agentpin_jwt": agentpin_jwt,
-                },
-            ),
+            body=bodies.heartbeat(state, metadata, last_result, agentpin_jwt),
             timeout=timeout,
         )
 
@@ -397,7 +390,6 @@ class AsyncAgentCalls:
             lambda page: self.list_workflow_executions(page, limit, workflow_id, status),
             lambda page: page.executions,
             lambda execution: execution.execution_id,
-            limit,
         )
 
     async def wait_for_workflow(

@@ -26,7 +26,6 @@ from ..models import (
     AgentMessage,
     AgentStatusResponse,
     AgentSummary,
-    HeartbeatRequest,
     HeldAction,
     MessageReceipt,
     SendMessageRequest,
@@ -251,20 +250,14 @@ class AgentCalls:
         *,
         timeout: Timeout = UNSET,
     ) -> None:
-        """Say that an agent which runs elsewhere is alive, and in which state."""
+        """Say that an agent which runs elsewhere is alive, and in which state.
+
+        A member of `AgentState` is sent as the runtime's word for it, text as it is given.
+        """
         self._pool.call(
             routes.AGENT_HEARTBEAT,
             agent_id,
-            body=bodies.given(
-                HeartbeatRequest,
-                "heartbeat",
-                {
-                    "state": state,
-                    "metadata": metadata,
-                    "last_result": last_result,
-                    "agentpin_jwt": agentpin_jwt,
-                },
-            ),
+            body=bodies.heartbeat(state, metadata, last_result, agentpin_jwt),
             timeout=timeout,
         )
 
@@ -389,7 +382,6 @@ class AgentCalls:
             lambda page: self.list_workflow_executions(page, limit, workflow_id, status),
             lambda page: page.executions,
             lambda execution: execution.execution_id,
-            limit,
         )
 
     def wait_for_workflow(

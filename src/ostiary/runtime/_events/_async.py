@@ -40,7 +40,7 @@ class AsyncEvents:
         pool: AsyncPool,
         query: dict[str, Any],
         last_event_id: str | None,
-        idle_timeout: Timeout,
+        idle_timeout: float | None,
         timeout: Timeout,
     ) -> None:
         self._pool = pool
@@ -82,10 +82,8 @@ class AsyncEvents:
             try:
                 found = await source.__anext__()
             except StopAsyncIteration:
-                ended = True
-            else:
-                ended = False
-            if ended:
+                found = None
+            if found is None:
                 raise ConnectionFailedError(
                     "the server ended the event stream; ask for it again with last_event_id "
                     "to go on where it ended",

@@ -42,7 +42,7 @@ class Events:
         pool: Pool,
         query: dict[str, Any],
         last_event_id: str | None,
-        idle_timeout: Timeout,
+        idle_timeout: float | None,
         timeout: Timeout,
     ) -> None:
         self._pool = pool
@@ -84,10 +84,8 @@ class Events:
             try:
                 found = source.__next__()
             except StopIteration:
-                ended = True
-            else:
-                ended = False
-            if ended:
+                found = None
+            if found is None:
                 raise ConnectionFailedError(
                     "the server ended the event stream; ask for it again with last_event_id "
                     "to go on where it ended",

@@ -22,20 +22,18 @@ class AsyncPages(Generic[T]):
     and holds no connection in between.
     """
 
-    __slots__ = ("_items", "_key", "_last", "_more", "_number", "_ready", "_size", "_turn")
+    __slots__ = ("_items", "_key", "_last", "_more", "_number", "_ready", "_turn")
 
     def __init__(
         self,
         turn: AsyncTurn[Any],
         items: Callable[[Any], Sequence[T]],
         key: Callable[[T], str],
-        size: int,
     ) -> None:
         """`turn` fetches a page, `items` are what is on it, `key` is what tells them apart."""
         self._turn = turn
         self._items = items
         self._key = key
-        self._size = size
         self._number = 0
         self._more = True
         self._last: frozenset[str] = frozenset()
@@ -51,28 +49,16 @@ class AsyncPages(Generic[T]):
                 raise StopAsyncIteration
             page = await self._turn(self._number + 1)
             self._number += 1
-            self._take(self._items(page), page.pagination)
+            self._take(self._items(page), has_next=page.pagination.has_next)
         return self._ready.popleft()
 
-    def _take(self, items: Sequence[T], pagination: Any) -> None:
+    def _take(self, items: Sequence[T], *, has_next: bool) -> None:
         keys = [self._key(one) for one in items]
         fresh = [one for one, key in zip(items, keys, strict=True) if key not in self._last]
         self._last = frozenset(keys)
         self._ready.extend(fresh)
-        has_next = _has_next(pagination)
-        if has_next is None:
-            has_next = len(items) >= self._size
         # A server that gives the same page again and again has no more.
         self._more = has_next and bool(fresh)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__}, {self._number} pages read>"
-
-
-def _has_next(pagination: Any) -> bool | None:
-    found = (
-        pagination.get("has_next")
-        if isinstance(pagination, dict)
-        else getattr(pagination, "has_next", None)
-    )
-    return found if isinstance(found, bool) else None

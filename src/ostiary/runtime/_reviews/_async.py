@@ -138,7 +138,6 @@ class AsyncReviewCalls:
             lambda page: self.list_review_sessions(page, limit, status, author),
             lambda page: page.sessions,
             lambda session: session.review_id,
-            limit,
         )
 
     async def review_queue(
@@ -155,7 +154,6 @@ class AsyncReviewCalls:
             lambda page: self.review_queue(page, limit),
             lambda page: page.sessions,
             lambda session: session.review_id,
-            limit,
         )
 
     async def get_review_statistics(self, *, timeout: Timeout = UNSET) -> ReviewStatistics:

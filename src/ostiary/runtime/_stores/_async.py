@@ -146,7 +146,6 @@ class AsyncStoreCalls:
             lambda page: self.list_knowledge(page, limit, agent_id, source_type),
             lambda page: page.items,
             lambda item: item.id,
-            limit,
         )
 
     async def delete_knowledge_item(

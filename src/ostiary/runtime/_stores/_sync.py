@@ -146,7 +146,6 @@ class StoreCalls:
             lambda page: self.list_knowledge(page, limit, agent_id, source_type),
             lambda page: page.items,
             lambda item: item.id,
-            limit,
         )
 
     def delete_knowledge_item(self, item_id: str, *, timeout: Timeout = UNSET) -> dict[str, Any]:
