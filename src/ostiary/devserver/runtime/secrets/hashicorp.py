@@ -273,12 +273,20 @@ class Hashicorp:
             raise unavailable(f"{self._at} is sealed; unseal it")
 
     async def _check_mount(self) -> None:
-        answer = await self._ask("GET", f"/v1/sys/internal/ui/mounts/{self._mount}", _MountAnswer)
-        info = None if answer is None else answer.data
+        path = f"/v1/sys/internal/ui/mounts/{self._mount}"
+        info: _MountInfo | None = None
+        try:
+            answer = await self._ask("GET", path, _MountAnswer)
+            info = None if answer is None else answer.data
+        except HttpRefusal as refusal:
+            # It is told like a mount that is there and not for this login.
+            if refusal.code != "SECRET_BACKEND_REFUSED":
+                raise
         version = None if info is None or info.options is None else info.options.get("version")
         if info is None or info.type != "kv" or version != "2":
             raise refused(
-                f"{self._at} has no KV engine of version 2 at this mount_path",
+                f"{self._at} has no KV engine of version 2 at this mount_path, or none that this "
+                "login may use",
                 field="vault_config.mount_path",
             )
 
