@@ -11,7 +11,7 @@ import logging
 import signal
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from typing import Final, final
 
 from mcp import Client
@@ -128,6 +128,14 @@ class Child:
         """Let the next start be now, however often it has failed."""
         self._failures = 0
         self._not_before = 0.0
+
+    async def settled(self, seconds: float) -> None:
+        """Return when a process that ends has ended, so that `problem` says how; or in time."""
+        held = self._held
+        if held is not None and held.ended:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    await held.close()
 
     async def stop(self) -> None:
         """End the process, if there is one; whoever calls it returns when it has ended."""

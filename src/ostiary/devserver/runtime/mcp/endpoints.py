@@ -122,10 +122,10 @@ class Mcp:
         return Json(answer, status=201)
 
     async def _list(self, request: Request) -> ASGIApp:
-        return Json([self._info(kept.name) for kept in self._kept.all()])
+        return Json([await self._info(kept.name) for kept in self._kept.all()])
 
     async def _show(self, request: Request) -> ASGIApp:
-        return Json(self._info(self._known(request).name))
+        return Json(await self._info(self._known(request).name))
 
     async def _remove(self, request: Request) -> ASGIApp:
         name = self._known(request).name
@@ -160,7 +160,7 @@ class Mcp:
         if self._servers.get(kept.name) is not server:
             await server.stop()  # it was removed meanwhile
             raise _unknown()
-        info = server.info()
+        info = await server.info()
         return Json(
             {
                 name: info[name]
@@ -256,10 +256,10 @@ class Mcp:
     def _connected(self) -> list[McpServer]:
         return [server for server in self._servers.values() if server.wanted]
 
-    def _info(self, name: str) -> dict[str, Any]:
+    async def _info(self, name: str) -> dict[str, Any]:
         server = self._servers.get(name)
         if server is not None:
-            return server.info()
+            return await server.info()
         return {
             "server_name": name,
             "status": "disconnected",

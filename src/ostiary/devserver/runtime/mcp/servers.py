@@ -27,6 +27,8 @@ P = TypeVar("P", types.ListToolsResult, types.ListResourcesResult)
 
 _RESTART_DELAY: Final = 0.5
 _PAGES: Final = 100
+# How long it may take until the end of a process is known, before it is told without.
+_SETTLING: Final = 0.5
 _LONGEST_MESSAGE: Final = 500
 _SHORTEST_SECRET: Final = 4
 
@@ -80,8 +82,9 @@ class McpServer:
             return "connected"
         return "error" if self._wanted or self._problem else "disconnected"
 
-    def info(self) -> dict[str, Any]:
+    async def info(self) -> dict[str, Any]:
         """Return the answer to `GET mcp/servers/{name}`."""
+        await self._child.settled(_SETTLING)
         status = self.status
         connected = status == "connected"
         problem = self._child.problem or self._problem
@@ -239,6 +242,7 @@ class McpServer:
                     # Its death may be noticed by nobody but this call: once more, with another.
                     repeatable = False
                     continue
+                await self._child.settled(_SETTLING)
                 refusal = self._failed(error)
             except (RuntimeError, ValueError):
                 # The library's words for an answer that breaks the protocol or its own schema;
@@ -309,11 +313,12 @@ class McpServer:
         if error.code == types.REQUEST_TIMEOUT:
             return self._silent()
         if error.code == types.CONNECTION_CLOSED:
+            how = self._hidden(self._child.problem or "it ended")
             return HttpRefusal(
                 502,
                 "MCP_SERVER_FAILED",
-                f"the MCP server {self.name} ended while it worked on the call; it is started "
-                "again by the next one",
+                f"the MCP server {self.name} was lost while it worked on the call ({how}); it is "
+                "started again by the next one",
             )
         # The server's own error: of what it was asked, in words meant for who asked.
         said = self._hidden(str(error.message))[:_LONGEST_MESSAGE]
