@@ -7,21 +7,21 @@ from __future__ import annotations
 
 import math
 import os
-import stat
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from functools import partial
+from typing import Any, ClassVar, Final, Literal, TypeVar
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .. import _settings
 from ..config import (
     IDLE_TIMEOUT,
     MAX_CONNECTIONS,
     MAX_RETRIES,
     TIMEOUT,
     BaseUrl,
-    Limits,
     TcpAddress,
     parse_base_url,
 )
@@ -29,12 +29,6 @@ from ..errors import InvalidArgumentError as SharedInvalidArgumentError
 from ..secret import Secret
 from . import _dotenv
 from .errors import FAMILY, ConfigurationError
-
-if TYPE_CHECKING:
-    import ssl
-
-    from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
-    from ..http.settings import Parser
 
 __all__ = [
     "DEFAULT_URL",
@@ -70,31 +64,19 @@ _OF_FILE: Final = frozenset(
     {"SYMBIONT_API_KEY", "SYMBIONT_API_TOKEN", "SYMBIONT_BASE_URL", TIMEOUT_NAME, RETRIES_NAME}
 )
 
-_LONGEST_KEY: Final = 16 * 1024
 _MOST_RETRIES: Final = 100
 
 
-class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
+class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     """Everything a runtime client is made from. Times are seconds, None is no limit.
 
     `url_source` and `key_source` say where the address and the key were found.
     """
 
-    base_url: str
-    api_key: Secret | None
     url_source: Source = "argument"
     key_source: Source = "argument"
-    timeout: float | None = TIMEOUT
-    max_retries: int = MAX_RETRIES
-    idle_timeout: float | None = IDLE_TIMEOUT
-    max_connections: int = MAX_CONNECTIONS
-    limits: Limits | None = None
-    parser: Parser | None = None
-    expected_uid: int | None = None
-    ssl_context: ssl.SSLContext | None = None
-    on_request: Callable[[RequestInfo], object] | None = None
-    on_response: Callable[[ResponseInfo], object] | None = None
-    on_retry: Callable[[RetryInfo], object] | None = None
+
+    _family: ClassVar[Mapping[Any, Any]] = FAMILY
 
     @classmethod
     def resolve(
@@ -116,31 +98,19 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"base_url is text, not {type(base_url).__name__}", config_key="base_url"
             )
-        # What comes first is the key in both of the library's clients; a URL there is a mistake.
-        key, key_source = (api_key, "argument") if api_key else (None, "default")
-        url, url_source = (base_url, "argument") if base_url else (None, "default")
-        if key is not None and (problem := _problem(key)):
+        if api_key and (problem := _settings.key_problem(api_key)):
             raise ConfigurationError(f"api_key {problem}", config_key="api_key")
-        if key is None:
-            key = _key_of_environment()
-            key_source = "environment" if key is not None else "default"
-        if url is None:
-            url = next((os.environ[name] for name in URL_NAMES if os.environ.get(name)), None)
-            url_source = "environment" if url is not None else "default"
         file = _File.nearest()
-        if key is None:
-            key = file.key()
-            key_source = "file" if key is not None else "default"
-        if url is None and (found := file.url(trusted=key_source == "file")) is not None:
-            url, url_source = found, "file"
-        base = _base(url or DEFAULT_URL, url_source)
+        key, key_source = _key(api_key, file)
+        url, url_source = _url(base_url, file, trusted=key_source == "file")
+        base = _base(url, url_source)
         if key is not None:
             _warn_of_clear_text(base)
         return cls(
             base_url=str(base),
             api_key=key,
-            url_source=url_source,  # type: ignore[arg-type]
-            key_source=key_source,  # type: ignore[arg-type]
+            url_source=url_source,
+            key_source=key_source,
             timeout=_chosen("timeout", timeout, TIMEOUT_NAME, file, TIMEOUT, _seconds),
             max_retries=_chosen(
                 "max_retries", max_retries, RETRIES_NAME, file, MAX_RETRIES, _retries
@@ -148,46 +118,24 @@ class RuntimeSettings(msgspec.Struct, frozen=True, kw_only=True):
             **more,
         )
 
+    @staticmethod
+    def user_agent() -> str:
+        """Name this client as the protocol has it; asked for with the first request."""
+        # The version costs 40 ms in a process that has not asked for it.
+        import ostiary
+
+        return f"symbiont-sdk-python/ostiary-{ostiary.__version__}"
+
     def pool_arguments(self) -> dict[str, Any]:
         """Return what a pool is made with, beside the base URL; the key is hidden in it."""
-        key = self.api_key
-        return {
-            "headers": None
-            if key is None
-            else {"Authorization": Secret(b"Bearer " + key.reveal_bytes())},
-            "user_agent": user_agent,
-            "timeout": self.timeout,
-            "idle_timeout": self.idle_timeout,
-            "max_retries": self.max_retries,
-            "max_connections": self.max_connections,
-            "max_idle": self.max_connections,
-            "limits": self.limits,
-            "parser": self.parser,
-            "ssl_context": self.ssl_context,
-            "expected_uid": self.expected_uid,
-            "on_request": self.on_request,
-            "on_response": self.on_response,
-            "on_retry": self.on_retry,
-            "family": FAMILY,
-        }
-
-    def portable(self) -> RuntimeSettings:
-        """Return a copy that may be pickled: without key, TLS context and hooks."""
-        return msgspec.structs.replace(
-            self, api_key=None, ssl_context=None, on_request=None, on_response=None, on_retry=None
-        )
+        return {**super().pool_arguments(), "max_idle": self.max_connections}
 
     def arrived(self) -> RuntimeSettings:
-        """Return a copy for where it was unpickled: with the API key of the environment there."""
-        return msgspec.structs.replace(self, api_key=_key_of_environment())
-
-
-def user_agent() -> str:
-    """Name this client as the protocol has it."""
-    # Asked for with the first request: the version costs 40 ms in a process that has it not.
-    import ostiary
-
-    return f"symbiont-sdk-python/ostiary-{ostiary.__version__}"
+        """Return a copy for where it was unpickled: with the API key that is found there."""
+        key = _key_of_environment()
+        if key is None and self.key_source == "file":
+            key = _File.nearest().key()
+        return msgspec.structs.replace(self, api_key=key)
 
 
 def read_key_file(path: str | os.PathLike[str]) -> Secret:
@@ -196,43 +144,20 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
     Raises `ConfigurationError` for a file that is not there, is no regular file, holds
     anything but one line of printable ASCII, or belongs to this user and lets others read it.
     """
-    name = os.fspath(path)
-    key: Secret | None = None
-    problem: str | None
-    try:
-        name = os.path.expanduser(name)
-        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                problem = "is not a regular file"
-            elif found.st_uid == os.geteuid() and found.st_mode & 0o077:
-                # Files of another owner are mounted so, and not ours to change.
-                problem = f"can be read by others; run: chmod 600 {name}"
-            else:
-                key = Secret(file.read(_LONGEST_KEY + 1).strip())
-                problem = _problem(key)
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or type(error).__name__}"
-    except ValueError:
-        problem = "is no path of this system"
-    if problem is None and key is not None:
-        return key
-    raise ConfigurationError(f"the API key file {name} {problem}", config_key=KEY_FILE_NAME)
+    return _settings.read_key_file(path, _refuse_file)
 
 
 def hidden(value: object) -> Secret | None:
-    """Return an API key as a Secret; the first thing a constructor does with it.
+    """Return an API key as a Secret; the first thing a constructor does with it."""
+    return _settings.hidden(value, _refuse_argument)
 
-    A traceback records the locals of every frame that raises.
-    """
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        # What cannot be encoded is refused where it can no longer be seen.
-        return Secret(value.encode("utf-8", "surrogatepass"))
-    kind = type(value).__name__
-    del value
-    raise ConfigurationError(f"api_key is a str or a Secret, not {kind}", config_key="api_key")
+
+def _refuse_file(message: str) -> ConfigurationError:
+    return ConfigurationError(message, config_key=KEY_FILE_NAME)
+
+
+def _refuse_argument(message: str) -> ConfigurationError:
+    return ConfigurationError(message, config_key="api_key")
 
 
 class _File:
@@ -255,7 +180,7 @@ class _File:
     def key(self) -> Secret | None:
         for name in KEY_NAMES:
             if (key := self._values.get(name)) is not None:
-                if problem := _problem(key):
+                if problem := _settings.key_problem(key):
                     raise ConfigurationError(f"{name} in {self.path} {problem}", config_key=name)
                 return key
         return None
@@ -276,18 +201,38 @@ class _File:
         return None
 
 
+def _key(given: Secret | None, file: _File) -> tuple[Secret | None, Source]:
+    if given:
+        return given, "argument"
+    if (key := _key_of_environment()) is not None:
+        return key, "environment"
+    if (key := file.key()) is not None:
+        return key, "file"
+    return None, "default"
+
+
+def _url(given: str | None, file: _File, *, trusted: bool) -> tuple[str, Source]:
+    if given:
+        return given, "argument"
+    for name in URL_NAMES:
+        if os.environ.get(name):
+            return os.environ[name], "environment"
+    if (url := file.url(trusted=trusted)) is not None:
+        return url, "file"
+    return DEFAULT_URL, "default"
+
+
 def _key_of_environment() -> Secret | None:
-    # The file belongs to the variables that go first.
-    for name in (KEY_NAMES[0], KEY_FILE_NAME, *KEY_NAMES[1:]):
-        if not os.environ.get(name):
-            continue
-        if name == KEY_FILE_NAME:
-            return read_key_file(os.environ[name])
-        key = Secret(os.environ[name].encode("utf-8", "surrogateescape").strip())
-        if problem := _problem(key):
-            raise ConfigurationError(f"environment variable {name} {problem}", config_key=name)
-        return key
+    # The file belongs to the variable that goes first.
+    for name, file_name in zip(KEY_NAMES, (KEY_FILE_NAME, "", ""), strict=True):
+        key = _settings.read_key(name, file_name, partial(_refuse_variable, name))
+        if key is not None:
+            return key
     return None
+
+
+def _refuse_variable(name: str, message: str) -> ConfigurationError:
+    return ConfigurationError(message, config_key=name)
 
 
 def _base(url: str, source: str) -> BaseUrl:
@@ -377,15 +322,3 @@ def _retries(value: object) -> int:
     if not 0 <= value <= _MOST_RETRIES:
         raise ValueError
     return value
-
-
-def _problem(key: Secret) -> str | None:
-    """Say what keeps a key out of a header, without saying what it is."""
-    content = key.reveal_bytes()
-    if not content:
-        return "is empty"
-    if len(content) > _LONGEST_KEY:
-        return f"is longer than {_LONGEST_KEY} bytes"
-    if not all(0x21 <= byte <= 0x7E for byte in content):
-        return "is not one line of printable ASCII without blanks"
-    return None
