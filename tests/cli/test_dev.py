@@ -16,7 +16,7 @@ from ostiary.vault import VaultClient
 
 
 def test_it_says_on_one_line_that_it_is_ready(start_dev: Any, user_home: Path) -> None:
-    dev = start_dev("--port", "0", "--governance-port", "0")
+    dev = start_dev("--port", "0", "--governance-port", "0", "--runtime-port", "0")
     assert dev.ready["ready"] is True
     assert dev.ready["pid"] == dev.process.pid
     assert dev.ready["home"] == str(user_home / ".sanctum")
@@ -45,7 +45,7 @@ def call(address: Any, request: str) -> tuple[int, bytes]:
 
 
 def test_it_says_where_governance_is(start_dev: Any) -> None:
-    dev = start_dev("--port", "0", "--governance-port", "0")
+    dev = start_dev("--port", "0", "--governance-port", "0", "--runtime-port", "0")
     found = dev.ready["governance"]
     socket_path = dev.home / "governance.sock"
     assert found["socket"] == str(socket_path)
@@ -104,7 +104,7 @@ def test_a_listed_page_may_call(start_dev: Any, ostiary: Any) -> None:
 def test_a_taken_governance_port_is_a_sentence(ostiary: Any, user_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        refused = ostiary("dev", "--port", "0", "--governance-port", port)
+        refused = ostiary("dev", "--port", "0", "--governance-port", port, "--no-runtime")
     assert refused.code == 1
     assert "--governance-port" in refused.err
     assert "Traceback" not in refused.err
@@ -245,7 +245,7 @@ def test_the_screen_shows_a_banner_and_every_endpoint(
 ) -> None:
     code, screen = terminal(
         user_home,
-        *("dev", "--port", "0", "--governance-port", "0", "--no-raw"),
+        *("dev", "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--no-raw"),
         answers=[("Ctrl-C stops it.", signal.SIGINT)],
         columns=columns,
     )

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from ..errors import InvalidArgumentError
 from ..secret import Secret
+from . import dev_runtime
 from .dev_gateway import (
     AllowModel,
     AllowTool,
@@ -25,6 +26,7 @@ from .dev_gateway import (
     gateway_options,
     rows,
 )
+from .dev_runtime import Map, NoRuntime, RuntimePort, runtime_options
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
 from .session import Home, Json, home_directory, reporting
@@ -38,6 +40,7 @@ __all__ = ["dev"]
 _PORT = 7600
 _DEMO_PORT = 8200
 _GOVERNANCE_PORT = 8000
+_RUNTIME_PORT = 8080
 # What the product calls the variable that unlocks a vault where nobody can type.
 _PASSPHRASE_VARIABLE: Final = "SANCTUM_PASSPHRASE"
 
@@ -124,6 +127,9 @@ def dev(
             show_default=False,
         ),
     ] = None,
+    runtime_port: RuntimePort = _RUNTIME_PORT,
+    no_runtime: NoRuntime = False,
+    maps: Map = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -162,9 +168,10 @@ def dev(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a vault, governance and a gateway for DEVELOPMENT, until Ctrl-C or SIGTERM.
+    """Run a vault, governance, a gateway and an agent runtime for DEVELOPMENT, until Ctrl-C.
 
-    Governance asks for the token in governance.token, below the home; with --demo for none.
+    Governance asks for the token in governance.token, below the home, and the runtime for the
+    one in runtime.token, or in $SYMBIONT_API_TOKEN; with --demo they ask for none.
     What an agent needs to find the gateway, and prove itself to it, `ostiary env` prints.
 
     A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
@@ -210,6 +217,9 @@ def dev(
                 mcp=mcp or (),
                 allow_tool=allow_tool or (),
             )
+        runtime = None
+        if not no_runtime:
+            runtime = runtime_options(port=None if no_tcp else runtime_port, maps=maps or ())
         options = Options(
             home=directory,
             ports=ports,
@@ -219,6 +229,7 @@ def dev(
             http_allow=frozenset(allow_host or ()),
             governance=governance,
             gateway=gateway,
+            runtime=runtime,
             allow_origins=frozenset(allow_origin or ()),
         )
         code = serve(options, on_ready=lambda server: _announce(screen, server))
@@ -261,6 +272,7 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             "locked": status["locked"],
             "governance": _governance(server),
             "gateway": announced(server.gateway),
+            "runtime": dev_runtime.announced(server.runtime),
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
@@ -283,14 +295,18 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             listed.append(("governance", http.url, "this machine, unencrypted"))
     if server.gateway is not None:
         listed += rows(server.gateway)
+    if server.runtime is not None:
+        listed += dev_runtime.rows(server.runtime)
     screen.table(("service", "address", "reached by"), listed, empty="", firm=("address",))
     facts: dict[str, object] = {
         "home": server.home,
         "holds": f"{counted(len(server.vault.credentials), 'credential')}, "
         f"{counted(len(server.vault.agents), 'agent')}",
     }
-    if http is not None:
-        facts["token"] = "any or none: --demo" if http.token is None else http.token_path
+    kept = [one.http for one in (server.governance, server.runtime) if one is not None]
+    if kept:
+        files = [str(one.token_path) for one in kept if one.token is not None]
+        facts["token"] = ", ".join(files) or "any or none: --demo"
     if status["locked"]:
         facts["state"] = "locked; run `ostiary vault unlock` in another terminal"
     screen.facts(facts)

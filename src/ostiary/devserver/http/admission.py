@@ -31,9 +31,10 @@ _OF_A_PAGE_ELSEWHERE: Final = frozenset({b"cross-site", b"same-site"})
 class Admission:
     """The rules of one listening server.
 
-    `token` None asks nobody for one. `origins` are the web pages that may call, written as
-    browsers send them: `http://localhost:3000`. `socket_path` may be the Host of what
-    comes over that Unix socket, percent-encoded or as its file name; `hosts` may be on any.
+    `token` None asks nobody for one; `other_token` is as good as it. `origins` are the web
+    pages that may call, written as browsers send them: `http://localhost:3000`. `socket_path`
+    may be the Host of what comes over that Unix socket, percent-encoded or as its file name;
+    `hosts` may be on any.
     A `body_limit` of None leaves the length of bodies to the domain. `open_paths` need no
     token.
     """
@@ -47,12 +48,17 @@ class Admission:
         socket_path: str | None = None,
         hosts: Iterable[str] = (),
         open_paths: Iterable[bytes] = (),
+        other_token: Secret | None = None,
     ) -> None:
         self.body_limit = body_limit
         self._open_paths = frozenset(open_paths)
         self._origins = frozenset(origin.encode("ascii") for origin in origins)
-        # The digest is compared, so that neither length nor content shows in the time taken.
-        self._token = None if token is None else hashlib.sha256(token.reveal_bytes()).digest()
+        # Digests are compared, so that neither length nor content shows in the time taken.
+        self._tokens = [
+            hashlib.sha256(one.reveal_bytes()).digest()
+            for one in (token, other_token)
+            if one is not None and token is not None
+        ]
         self._hosts = frozenset(host.encode("ascii").lower() for host in hosts)
         self._socket_names: frozenset[bytes] = frozenset()
         if socket_path is not None:
@@ -63,7 +69,7 @@ class Admission:
 
     @property
     def needs_token(self) -> bool:
-        return self._token is not None
+        return bool(self._tokens)
 
     def allowed_origin(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """Return the listed origin a request comes from, or None."""
@@ -137,12 +143,13 @@ class Admission:
             )
 
     def _check_token(self, given: bytes | None) -> None:
-        if self._token is None:
+        if not self._tokens:
             return
         scheme, _, credentials = (given or b"").partition(b" ")
-        if scheme.lower() == b"bearer" and hmac.compare_digest(
-            hashlib.sha256(credentials.strip()).digest(), self._token
-        ):
+        digest = hashlib.sha256(credentials.strip()).digest()
+        # All of them, so that the time does not tell which it was either.
+        known = [hmac.compare_digest(digest, one) for one in self._tokens]
+        if scheme.lower() == b"bearer" and any(known):
             return
         raise HttpRefusal(
             401,

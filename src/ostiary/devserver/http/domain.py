@@ -41,7 +41,7 @@ class HttpDomain:
     all the same, for clients that are told to read it. A domain that judges its callers
     itself has no such token: `own_judgement`; the length of bodies is its affair then too.
 
-    A `token` that is given is asked for in any case, and not kept. `open_paths` need none.
+    `other_token` is taken as well as that one. `open_paths` need none.
 
     `error` and `prepare` are the front's; `hosts` are names that requests may call this server
     by besides those of loopback. `body_limit` None is that of the options.
@@ -60,7 +60,7 @@ class HttpDomain:
         error: Callable[[HttpRefusal], bytes] = error_body,
         prepare: Callable[[Scope], None] | None = None,
         hosts: Iterable[str] = (),
-        token: Secret | None = None,
+        other_token: Secret | None = None,
         open_paths: Iterable[bytes] = (),
         body_limit: int | None = None,
     ) -> None:
@@ -73,8 +73,8 @@ class HttpDomain:
         self._options = options
         self._local: LocalSocket | None = None
         self._bound: list[socket.socket] = []
-        kept = None if own_judgement else _token(self.token_path)
-        self.token: Secret | None = token or (None if options.demo else kept)
+        token = None if own_judgement else _token(self.token_path)
+        self.token: Secret | None = None if options.demo else token
         admission = Admission(
             token=self.token,
             origins=options.allow_origins,
@@ -82,6 +82,7 @@ class HttpDomain:
             socket_path=str(self.socket_path),
             hosts=hosts,
             open_paths=open_paths,
+            other_token=other_token,
         )
         self._server = HttpServer(
             Front(app, admission, self.faults, meter, error=error, prepare=prepare),

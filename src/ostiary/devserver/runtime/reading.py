@@ -94,8 +94,7 @@ def without_nulls(value: Any, info: Any) -> Any:
         }
     item = getattr(info, "item_type", None)
     if item is not None and isinstance(value, list):
-        items: list[Any] = value
-        return [without_nulls(one, item) for one in items]
+        return [without_nulls(one, item) for one in cast("list[object]", value)]
     for choice in getattr(info, "types", ()):
         if isinstance(choice, StructType):
             return without_nulls(value, choice)

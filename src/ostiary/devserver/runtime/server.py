@@ -102,7 +102,7 @@ class RuntimeServer:
                 options,
                 port=runtime.port,
                 error=error_body,
-                token=runtime.token,
+                other_token=runtime.token,
                 open_paths=OPEN_PATHS,
                 body_limit=runtime.request_limit,
             )
