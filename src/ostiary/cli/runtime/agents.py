@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, cast
 
 import typer
 
 from ..screen import EXIT_FAILED, plain
-from .session import Session, add, read_object, take_options
+from .session import Session, add, read_object, shown, take_options
 from .units import percent, size
 
 __all__ = ["register"]
@@ -171,15 +171,10 @@ def run(
         on.facts(started, {"execution": started.execution_id, "status": started.status})
         return
     ended = on.client.wait_for_execution(agent, started.execution_id, timeout=wait)
-    on.facts(
-        ended,
-        {
-            "execution": ended.execution_id,
-            "status": ended.status,
-            "result": shown(ended.result),
-            "error": ended.error,
-        },
-    )
+    facts: dict[str, object] = {"execution": ended.execution_id, "status": ended.status}
+    if ended.error:
+        facts["error"] = ended.error
+    on.result(ended, facts, said(ended.result))
     if ended.status != "completed":
         raise typer.Exit(EXIT_FAILED)
 
@@ -191,7 +186,7 @@ def history(on: Session, agent: AgentId) -> None:
         found,
         ("execution", "status", "when", "result"),
         (
-            (one.execution_id, one.status, one.timestamp, one.error or shown(one.result))
+            (one.execution_id, one.status, one.timestamp, shown(one.error or said(one.result)))
             for one in found
         ),
         firm=("execution", "status", "when"),
@@ -274,11 +269,10 @@ def _deployed(on: Session, one: Any) -> None:
     )
 
 
-def shown(value: object) -> str | None:
-    """Return a JSON value in one line: text as it is."""
-    if value is None or isinstance(value, str):
-        return value
-    return json.dumps(value, ensure_ascii=False, default=str)
+def said(result: object) -> object:
+    """Return an agent's answer out of what came of its work; the rest is for --json."""
+    members = cast("dict[str, object]", result) if isinstance(result, dict) else {}
+    return members.get("response", result)
 
 
 def _value(text: str | None) -> object:

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 import typer
 
 from ..screen import plain
-from .agents import shown
 from .session import Session, add, read_object, take_options
 from .units import span
 
@@ -110,14 +109,14 @@ def trigger(
     made = on.client.trigger_webhook(
         {"server_id": listener, "payload": read_object(payload, "the payload")}
     )
-    on.facts(
+    on.result(
         made,
         {
             "status": f"{made.status} ({made.response_code})",
             "agent": made.agent_id,
             "took": f"{made.processing_time_ms:,.1f} ms",
-            "answer": shown(made.response_body),
         },
+        made.response_body,
     )
 
 

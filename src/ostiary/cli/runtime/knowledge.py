@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
-from ..screen import counted, plain
-from .session import Session, add, read_text, take_options
+from ..screen import counted
+from .session import Session, add, read_text, shown, take_options, write
 
 __all__ = ["register"]
 
@@ -32,7 +31,6 @@ Kind = Annotated[
         show_default=False,
     ),
 ]
-_LONGEST: Final = 160
 
 
 def register(commands: typer.Typer) -> None:
@@ -122,7 +120,7 @@ def search(
                 f"{one.similarity_score:.2f}",
                 one.item.id,
                 one.item.metadata.source,
-                _short(one.item.content),
+                shown(one.item.content),
             )
             for one in found.results
         ),
@@ -149,7 +147,7 @@ def context(
     on.table(
         found,
         ("score", "source", "content"),
-        ((f"{score:.2f}", source, _short(item)) for score, source, item in rows),
+        ((f"{score:.2f}", source, shown(item)) for score, source, item in rows),
         firm=("score",),
         right=("score",),
         empty="nothing is known; add something with `ostiary runtime knowledge add FILE`",
@@ -175,7 +173,7 @@ def ls(
                 one.metadata.source,
                 one.metadata.source_type,
                 one.metadata.agent_id,
-                _short(one.content),
+                shown(one.content),
             )
             for one in found.items
         ),
@@ -190,17 +188,9 @@ def show(on: Session, item: ItemId) -> None:
     if on.json:
         on.document(found)
         return
-    text = found.content
-    if sys.stdout.isatty():
-        text = "".join(c if c in "\n\t" else plain(c) for c in text)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    write(found.content if found.content.endswith("\n") else found.content + "\n")
 
 
 def rm(on: Session, item: ItemId) -> None:
     """Forget an item."""
     on.done(on.client.delete_knowledge_item(item), f"deleted {item}")
-
-
-def _short(text: str) -> str:
-    line = " ".join(text.split())
-    return line if len(line) <= _LONGEST else line[: _LONGEST - 3] + "..."

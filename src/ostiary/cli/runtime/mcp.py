@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Annotated, Any
 
 import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED, plain
-from .session import Session, add, read_object, take_options
+from .session import Session, add, read_object, take_options, write
 
 __all__ = ["register"]
 
@@ -168,7 +167,7 @@ def call(
     else:
         for block in result.content:
             if block.get("type") == "text":
-                _write(str(block.get("text", "")))
+                write(_whole(str(block.get("text", ""))))
         others = sorted({str(b.get("type")) for b in result.content} - {"text"})
         if others:
             on.screen.note(f"and content of type {', '.join(others)}; --json shows it")
@@ -205,7 +204,7 @@ def read(
         return
     for part in found.contents:
         if "text" in part:
-            _write(str(part["text"]))
+            write(_whole(str(part["text"])))
         else:
             on.screen.note(f"{part.get('uri', uri)} is no text; --json has it in base64")
 
@@ -247,8 +246,5 @@ def _first_line(text: str | None) -> str | None:
     return None if text is None else text.strip().partition("\n")[0]
 
 
-def _write(text: str) -> None:
-    if sys.stdout.isatty() and not text.isprintable():
-        text = "".join(c if c in "\n\t" else plain(c) for c in text)
-    sys.stdout.write(text if text.endswith("\n") else text + "\n")
-    sys.stdout.flush()
+def _whole(text: str) -> str:
+    return text if text.endswith("\n") else text + "\n"

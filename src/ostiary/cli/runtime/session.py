@@ -10,6 +10,7 @@ import sys
 import warnings
 from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager
+from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -23,15 +24,25 @@ from ...errors import (
 )
 from ...secret import Secret
 from ..options import SharedOptions
-from ..screen import Screen
+from ..screen import Screen, plain
 
 if TYPE_CHECKING:
     from ...runtime import RuntimeClient
 
-__all__ = ["Session", "add", "read_object", "read_text", "take_options", "worded"]
+__all__ = [
+    "Session",
+    "add",
+    "read_object",
+    "read_text",
+    "shown",
+    "take_options",
+    "worded",
+    "write",
+]
 
 _PANEL: Final = "Server and output"
 _LONGEST_INPUT: Final = 16 * 1024 * 1024
+_LONGEST_CELL: Final = 160
 
 _SHARED: Final[Mapping[str, Any]] = {
     "base_url": Annotated[
@@ -92,7 +103,6 @@ _LISTS: Final[Mapping[str, str]] = {
     "AGENT_NOT_FOUND": "agents ls",
     "DEPLOYMENT_NOT_FOUND": "agents deployments",
     "EXECUTION_NOT_FOUND": "workflows ls",
-    "WORKFLOW_NOT_FOUND": "workflows ls",
     "REVIEW_NOT_FOUND": "reviews ls",
     "SIGNING_KEY_NOT_FOUND": "reviews keys",
     "MCP_SERVER_NOT_FOUND": "mcp ls",
@@ -136,6 +146,14 @@ class Session:
         else:
             self.screen.facts(pairs)
 
+    def result(self, content: object, pairs: Mapping[str, object], result: object) -> None:
+        """Print names and values, and below them what came of it: text, or indented JSON."""
+        self.facts(content, pairs)
+        if self.json or result is None:
+            return
+        text = result if isinstance(result, str) else dumps(result, ensure_ascii=False, indent=2)
+        write(text if text.endswith("\n") else text + "\n")
+
     def done(self, content: object, text: str) -> None:
         """Say on stderr what was done, or with --json what the server answered."""
         if self.json:
@@ -154,10 +172,25 @@ def worded(content: object) -> Any:
     return wire(content)
 
 
+def write(text: str) -> None:
+    """Write text to stdout; on a terminal, without what a terminal would act on."""
+    if sys.stdout.isatty() and not text.isprintable():
+        text = "".join(c if c in "\n\t" else plain(c) for c in text)
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def shown(value: object) -> str | None:
+    """Return a JSON value in one line that fits into a table; text as it is."""
+    if value is None:
+        return None
+    line = value if isinstance(value, str) else dumps(value, ensure_ascii=False, default=str)
+    line = " ".join(line.split())
+    return line if len(line) <= _LONGEST_CELL else line[: _LONGEST_CELL - 3] + "..."
+
+
 def read_object(text: str | None, what: str) -> dict[str, Any]:
     """Read a JSON object given as an argument: as it stands, `@FILE`, or `-` for stdin."""
-    from json import loads
-
     if text is None:
         return {}
     if text == "-":
@@ -218,7 +251,11 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         with client:
             yield Session(client, screen)
     except OstiaryError as error:
-        raise typer.Exit(screen.refuse(error, advice=_advice(error))) from None
+        code = screen.refuse(error, advice=_advice(error))
+        details = getattr(error, "details", None)
+        if details:
+            screen.note(f"details: {shown(details)}")
+        raise typer.Exit(code) from None
 
 
 def _key(options: Mapping[str, Any]) -> Secret | None:
@@ -240,8 +277,6 @@ def _advice(error: OstiaryError) -> str | None:
         return _START
     if isinstance(error, AuthenticationError):
         return _KEY
-    if type(error).__name__ == "FeatureNotAvailableError":
-        return "ask a server that has it; the one of `ostiary dev` does"
     code = getattr(error, "code", None)
     if code == "SECRET_NOT_FOUND":
         return "`ostiary runtime secrets ls AGENT` shows what the agent has"

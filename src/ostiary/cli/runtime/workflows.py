@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 
 from ..screen import EXIT_FAILED
-from .agents import shown
-from .session import Session, add, read_object, take_options
+from .session import Session, add, read_object, shown, take_options
 
 __all__ = ["register"]
+
+
+_FACTS: Final = (
+    ("execution", "execution_id"),
+    ("status", "status"),
+    ("agent", "agent_id"),
+    ("error", "error"),
+)
 
 
 def register(commands: typer.Typer) -> None:
@@ -54,14 +61,14 @@ def show(
 ) -> None:
     """Show an execution."""
     found = on.client.get_workflow_execution(execution)
-    on.facts(
+    on.result(
         found,
         {
             "execution": found.execution_id,
             "status": found.status,
             "started": found.started_at,
-            "result": shown(found.result),
         },
+        found.result,
     )
 
 
@@ -81,6 +88,7 @@ def ls(on: Session) -> None:
 
 
 def _answer(on: Session, found: dict[str, Any]) -> None:
-    on.facts(found, {key: shown(value) for key, value in found.items()})
+    facts = {name: found[key] for name, key in _FACTS if found.get(key)}
+    on.result(found, facts, found.get("result"))
     if str(found.get("status", "")).lower() in {"failed", "error", "timed_out", "cancelled"}:
         raise typer.Exit(EXIT_FAILED)
