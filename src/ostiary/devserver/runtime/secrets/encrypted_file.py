@@ -78,14 +78,15 @@ def secret_file(home: Path, text: str | None) -> Path:
     given = text or _DEFAULT
     if "\0" in given or ".." in given.split("/"):
         raise refused("file_path has a part that leads out of the home", field="file_path")
-    # A relative path lands below the second; an absolute one replaces it.
-    path = own / Path(given).expanduser()
+    path = own
     try:
+        # A relative path lands below the first; an absolute one replaces it.
+        path = own / Path(given).expanduser()
         inside = path.parent.resolve().is_relative_to(home.resolve())
         link = path.is_symlink()
     except (OSError, RuntimeError):
         inside = link = False
-    if not inside or link or path.name in {"", "."}:
+    if not inside or link:
         raise refused(
             "file_path does not lie below the home of this server, or is a link; give a path "
             "relative to its runtime/secrets directory",
