@@ -163,7 +163,9 @@ def test_settings_of_the_gateway(start_dev: Any, ostiary: Any) -> None:
 
 
 def test_a_port_for_a_forwarder(start_dev: Any) -> None:
-    dev = start_dev("--port", "0", "--governance-port", "0", "--runtime-port", "0", "--gateway-port", "0")
+    dev = start_dev(
+        "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--gateway-port", "0"
+    )
     host, port = dev.ready["gateway"]["url"].removeprefix("http://").split(":")
     with Web((host, int(port))) as web:
         environment = dev.ready["gateway"]["environment"]

@@ -12,16 +12,18 @@ import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
-from ...secret import Secret
 from ..finding import Finding, fail, ok, warn
+
+if TYPE_CHECKING:
+    from ...runtime.settings import RuntimeSettings
 
 __all__ = ["checks"]
 
 _URL: Final = "OSTIARY_RUNTIME_URL"
-_SECONDS: Final = 2.0
+_PATIENCE: Final[dict[str, Any]] = {"timeout": 2.0, "max_retries": 0}
 # What the embedded runtime uses beside the core, and for what.
 _PARTS: Final = (
     ("apsw", "knowledge"),
@@ -40,28 +42,28 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     try:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always", RuntimeWarning)
-            settings = RuntimeSettings.resolve()
-        key, url = settings.api_key, settings.base_url
-        ours = settings.url_source == "default" and socket.exists()
-        if ours:
-            url = f"unix://{socket}"
-            if key is None and token.exists():
-                key = read_key_file(token)
+            settings = RuntimeSettings.resolve(**_PATIENCE)
+            ours = settings.url_source == "default" and socket.exists()
+            if ours:
+                key = settings.api_key
+                if key is None and token.exists():
+                    key = read_key_file(token)
+                settings = RuntimeSettings.resolve(key, f"unix://{socket}", **_PATIENCE)
     except InvalidArgumentError as error:
         yield fail("runtime", error.message, "correct it, then run `ostiary doctor` again")
         return
     for warning in told:
         said, _, advice = str(warning.message).partition("; ")
         yield warn("runtime", said, advice)
-    if settings.url_source == "default" and not ours:
+    if settings.url_source == "default":
         yield ok("runtime", f"no server here; `ostiary dev` starts one, ${_URL} names another")
         return
     if settings.url_source == "file":
-        yield ok("runtime", f"{url}, as the .env says that lies here or above")
+        yield ok("runtime", f"{settings.base_url}, as the .env says that lies here or above")
     if ours:
         yield _owned(socket)
         yield _parts()
-    yield _answer(url, key)
+    yield _answer(settings)
 
 
 def _owned(path: Path) -> Finding:
@@ -90,18 +92,20 @@ def _parts() -> Finding:
     return ok("its parts", "knowledge, language, MCP and keychain can be used")
 
 
-def _answer(url: str, key: Secret | None) -> Finding:
+def _answer(settings: RuntimeSettings) -> Finding:
     from ...runtime import RuntimeClient
 
     name = "its answer"
     try:
-        with RuntimeClient(key, url, timeout=_SECONDS, max_retries=0) as client:
+        with RuntimeClient.made_from(settings) as client:
             health = client.health_check()
             count = len(client.list_agents())
     except AuthenticationError:
         return fail(
             name,
-            "does not accept the API key" if key else "asks for an API key, and none is set",
+            "does not accept the API key"
+            if settings.api_key
+            else "asks for an API key, and none is set",
             "set OSTIARY_RUNTIME_API_KEY_FILE to the file that holds it",
         )
     except OstiaryError as error:
