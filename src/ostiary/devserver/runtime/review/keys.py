@@ -22,6 +22,7 @@ from ...http.refusals import HttpRefusal
 from ..context import Context
 from ..reading import invalid
 from ..store import Documents
+from ..trail import record
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
@@ -81,15 +82,15 @@ class SigningKeys:
 
     def require(self, key_id: str) -> KeyRecord:
         """Return a key; 404 when there is none."""
-        record = self._records.get(key_id)
-        if record is None:
+        found = self._records.get(key_id)
+        if found is None:
             raise HttpRefusal(
                 404,
                 "SIGNING_KEY_NOT_FOUND",
                 "there is no signing key with this id; list them, or make one with "
                 "POST tool-review/keys",
             )
-        return record
+        return found
 
     def create(self, key_id: str | None = None, algorithm: str = ED25519) -> KeyRecord:
         """Make a key under a new id."""
@@ -109,24 +110,24 @@ class SigningKeys:
             raise HttpRefusal(409, "TOO_MANY_KEYS", f"there are {_KEYS} signing keys already")
         keyring = self._keyring()
         private, public = _ed25519() if algorithm == ED25519 else _p256()
-        record = KeyRecord(
+        made = KeyRecord(
             key_id=key_id,
             algorithm=algorithm,
             public_key=public,
             created_at=self._context.now(),
             sealed=keyring.seal(_path(key_id), private),
         )
-        self._records.add(key_id, record)
+        self._records.add(key_id, made)
         self._log("tool.key", "create", key_id)
-        return record
+        return made
 
     def sign(self, key_id: str, message: bytes, *, why: str) -> tuple[str, str]:
         """Return a signature in base64, and the name of its algorithm; `why` goes on record."""
-        record = self.require(key_id)
+        key = self.require(key_id)
         keyring = self._keyring()
         private = None
         try:
-            private = keyring.open(_path(key_id), record.sealed)
+            private = keyring.open(_path(key_id), key.sealed)
         except CryptoError:
             pass
         if private is None:
@@ -135,12 +136,12 @@ class SigningKeys:
                 "SIGNING_KEY_DAMAGED",
                 "the stored signing key is damaged; make another and sign with that",
             )
-        if record.algorithm == ED25519:
+        if key.algorithm == ED25519:
             signature = Ed25519Key(private).sign(message).signature
         else:
             signature = _sign_p256(private, message)
         self._log("tool.sign", "sign", key_id, why)
-        return base64.b64encode(signature).decode("ascii"), record.algorithm
+        return base64.b64encode(signature).decode("ascii"), key.algorithm
 
     def _keyring(self) -> Keyring:
         locked: Refusal | None = None
@@ -151,9 +152,7 @@ class SigningKeys:
         raise HttpRefusal(503, locked.code, f"{locked.message}; {locked.suggestion}")
 
     def _log(self, kind: str, action: str, key_id: str, why: str = "") -> None:
-        vault = self._context.vault
-        vault.record(Event(kind, action, resource=_path(key_id), reason=why))
-        vault.flush()
+        record(self._context, Event(kind, action, resource=_path(key_id), reason=why))
 
 
 def _path(key_id: str) -> str:

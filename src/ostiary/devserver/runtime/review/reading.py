@@ -16,7 +16,7 @@ import msgspec
 __all__ = ["Parameter", "Reading", "Said", "plain", "read"]
 
 # What is larger is a finding of its own, and is read this far.
-NODES: Final = 20_000
+STEPS: Final = 20_000
 DEPTH: Final = 64
 TEXT: Final = 20_000
 LETTERS: Final = 200_000
@@ -88,6 +88,7 @@ class Reading:
         self.dangling: list[str] = []
         self.recursive: list[str] = []
         self.nodes = 0
+        self.steps = 0
         self.depth = 0
         self.letters = 0
         self.cut = False
@@ -148,10 +149,10 @@ def _say(
 ) -> None:
     if not isinstance(text, str) or not text:
         return
-    reading.letters += len(text)
+    reading.letters += min(len(text), TEXT)
     if len(text) > TEXT or reading.letters > LETTERS:
         reading.cut = True
-    if reading.letters - len(text) <= LETTERS:
+    if reading.letters <= LETTERS:
         reading.said.append(Said(where, text, kind))
 
 
@@ -163,8 +164,8 @@ def _values(
     depth: int = 0,
 ) -> None:
     """Note every text inside a value."""
-    reading.nodes += 1
-    if reading.nodes > NODES or depth > DEPTH:
+    reading.steps += 1
+    if reading.steps > STEPS or depth > DEPTH:
         reading.cut = True
         return
     if isinstance(value, str):
@@ -185,8 +186,9 @@ def _node(reading: Reading, where: str, schema: object, depth: int) -> None:
         return  # true and false are schemas too, and say nothing
     node: dict[str, Any] = schema
     reading.nodes += 1
+    reading.steps += 1
     reading.depth = max(reading.depth, depth)
-    if reading.nodes > NODES or depth > DEPTH:
+    if reading.steps > STEPS or depth > DEPTH:
         reading.cut = True
         return
     if node.get("type") == "object" or "properties" in node:
@@ -196,7 +198,16 @@ def _node(reading: Reading, where: str, schema: object, depth: int) -> None:
     if isinstance(node.get("pattern"), str):
         reading.patterns.append((where, node["pattern"]))
     _reference(reading, where, node)
-    seen: set[str] = {"pattern", "$ref", "$dynamicRef", "$id", "$schema", "$anchor", "format"}
+    seen: set[str] = {
+        "pattern",
+        "type",
+        "$ref",
+        "$dynamicRef",
+        "$id",
+        "$schema",
+        "$anchor",
+        "format",
+    }
     for name in _NAMED:
         seen.add(name)
         for key, one in _members(node.get(name)):

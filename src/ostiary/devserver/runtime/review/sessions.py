@@ -17,6 +17,8 @@ from typing import Any, Final, final
 
 import msgspec
 
+from ostiary.runtime.signatures import canonical_tool
+
 from ...http.refusals import HttpRefusal
 from ..context import Context
 from ..reading import invalid
@@ -264,8 +266,6 @@ class Sessions:
 
     def sign(self, review_id: str, key_id: str) -> Signature:
         """Sign an approved tool; to sign it again with the same key changes nothing."""
-        from ostiary.runtime.signatures import canonical_tool
-
         review = self.require(review_id)
         done = review.signature
         if done is not None and done.signer_id == key_id:

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from ostiary.errors import OstiaryError
+from ostiary.runtime.signatures import canonical_tool
+
 from ..reading import invalid
 
 __all__ = ["normal_tool"]
@@ -32,6 +35,14 @@ def normal_tool(given: dict[str, Any]) -> dict[str, Any]:
         raise invalid("tool.name", f"a tool's name has 1 to {_NAME} characters")
     tool["schema"] = _schema(tool.get("schema"))
     tool["provider"] = _provider(tool.get("provider"))
+    # What could not be signed later is not taken in now.
+    problem = ""
+    try:
+        canonical_tool(tool)
+    except OstiaryError as error:
+        problem = str(error)
+    if problem:
+        raise invalid("tool", problem)
     return tool
 
 
