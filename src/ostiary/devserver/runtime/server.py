@@ -26,6 +26,7 @@ from .events import Events
 from .executions import Executions
 from .external import External
 from .health import OPEN_PATHS, Health
+from .http_input.endpoints import HttpInputs
 from .idempotency import Idempotency
 from .knowledge.endpoints import Knowledge
 from .limits import RateLimit
@@ -58,6 +59,7 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     Channels,
     ScheduleEndpoints,
     Mcp,
+    HttpInputs,
     Reviews,
     Knowledge,
     Secrets,
