@@ -89,6 +89,28 @@ def test_gateway_environment(ostiary_gateway_environment):
         assert os.environ[name] == value
     assert "SAGE_SANCTUM_ALLOW_DIRECT" not in os.environ
 
+def test_runtime(ostiary_runtime, ostiary_runtime_url, ostiary_runtime_unix_url):
+    assert ostiary_runtime.runtime_token is None
+    assert ask(ostiary_runtime_url, "/health")["status"] == "healthy"
+    assert ostiary_runtime_unix_url.endswith("/api/v1")
+    ostiary_runtime.runtime_faults.add(HttpFault(status=500))
+    with pytest.raises(urllib.error.HTTPError):
+        ask(ostiary_runtime_url, "/agents")
+
+def test_runtime_client(ostiary_runtime_client):
+    assert ostiary_runtime_client.list_agents() == ["agent-123"]
+
+def test_async_runtime_client(ostiary_async_runtime_client):
+    async def main():
+        async with ostiary_async_runtime_client as client:
+            return await client.get_agent_status("agent-123")
+    assert asyncio.run(main()).state == "idle"
+
+def test_runtime_environment(ostiary_runtime_environment):
+    from ostiary.runtime import RuntimeClient
+    with RuntimeClient() as client:
+        assert client.health_check().status == "healthy"
+
 SEEN = []
 
 def test_shared(ostiary_session_vault):
@@ -113,7 +135,7 @@ def test_the_fixtures(tmp_path: Path) -> None:
         check=False,
         env=_environment(),
     )
-    assert "14 passed" in done.stdout, done.stdout + done.stderr
+    assert "18 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 
@@ -133,6 +155,7 @@ def test_importing_it_is_cheap() -> None:
     assert "ostiary.devserver" not in inside
     assert "ostiary.vault" not in inside
     assert "ostiary.governance" not in inside
+    assert "ostiary.runtime" not in inside
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Fixtures that give a test a real vault, governance service and gateway of its own.
+"""Fixtures that give a test a real vault, governance service, gateway and runtime of its own.
 
 pytest loads this in every run where ostiary is installed, so it imports next to nothing:
 the server comes in with the first test that asks for one. Neighbour: `ostiary.devserver`.
@@ -16,6 +16,7 @@ from .fixtures import mock_context, mock_gateway, sample_trat
 if TYPE_CHECKING:
     from ..devserver import RunningGateway, RunningVault
     from ..governance import AsyncGovernanceClient, GovernanceClient
+    from ..runtime import AsyncRuntimeClient, RuntimeClient
     from ..vault import AsyncVaultClient, VaultClient
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "mock_context",
     "mock_gateway",
     "ostiary_async_governance_client",
+    "ostiary_async_runtime_client",
     "ostiary_async_vault_client",
     "ostiary_gateway",
     "ostiary_gateway_environment",
@@ -32,6 +34,11 @@ __all__ = [
     "ostiary_governance_environment",
     "ostiary_governance_unix_url",
     "ostiary_governance_url",
+    "ostiary_runtime",
+    "ostiary_runtime_client",
+    "ostiary_runtime_environment",
+    "ostiary_runtime_unix_url",
+    "ostiary_runtime_url",
     "ostiary_session_vault",
     "ostiary_vault",
     "ostiary_vault_client",
@@ -225,6 +232,65 @@ def ostiary_gateway_environment(
     for name, value in ostiary_gateway.environment.items():
         monkeypatch.setenv(name, value)
     return ostiary_gateway
+
+
+@pytest.fixture
+def ostiary_runtime() -> Iterator[RunningVault]:
+    """A control plane for this test alone, with the guide's samples, asking no token.
+
+    `runtime_url`, `runtime_unix_url` and `runtime_socket` are its runtime's addresses,
+    `runtime_faults.add(HttpFault(...))` makes its answers come late, fail or break off.
+    """
+    from ..devserver import running
+
+    with running(demo=True) as server:
+        yield server
+
+
+@pytest.fixture
+def ostiary_runtime_url(ostiary_runtime: RunningVault) -> str:
+    """The base URL of `ostiary_runtime` on loopback, `/api/v1` included."""
+    return ostiary_runtime.runtime_url
+
+
+@pytest.fixture
+def ostiary_runtime_unix_url(ostiary_runtime: RunningVault) -> str:
+    """The base URL of `ostiary_runtime` on its Unix socket."""
+    return ostiary_runtime.runtime_unix_url
+
+
+@pytest.fixture
+def ostiary_runtime_client(ostiary_runtime: RunningVault) -> Iterator[RuntimeClient]:
+    """A client of `ostiary_runtime`, over its Unix socket."""
+    from ..runtime import RuntimeClient
+
+    with RuntimeClient(base_url=ostiary_runtime.runtime_unix_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ostiary_async_runtime_client(ostiary_runtime: RunningVault) -> AsyncRuntimeClient:
+    """The same for asyncio; the test closes it, on the loop it used it on."""
+    from ..runtime import AsyncRuntimeClient
+
+    return AsyncRuntimeClient(base_url=ostiary_runtime.runtime_unix_url)
+
+
+@pytest.fixture
+def ostiary_runtime_environment(
+    ostiary_runtime: RunningVault, monkeypatch: pytest.MonkeyPatch
+) -> RunningVault:
+    """The runtime of `ostiary_runtime`, set in the environment as every client's default."""
+    for name in (
+        "SYMBIONT_API_KEY",
+        "SYMBIONT_API_TOKEN",
+        "OSTIARY_RUNTIME_API_KEY",
+        "OSTIARY_RUNTIME_API_KEY_FILE",
+        "OSTIARY_RUNTIME_URL",
+    ):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("SYMBIONT_BASE_URL", ostiary_runtime.runtime_url)
+    return ostiary_runtime
 
 
 def _arguments(
