@@ -1,0 +1,1 @@
+"""Workflows: tasks in order, gates, policy, approvals and telemetry (docs/workflow.md)."""

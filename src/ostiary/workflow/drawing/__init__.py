@@ -1,0 +1,1 @@
+"""Workflows, and how their tasks ended, as pictures."""

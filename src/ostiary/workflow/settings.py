@@ -1,0 +1,90 @@
+"""Where the workflow server is and how its client behaves: argument, environment, default.
+
+Reads the file of an API key when it is asked to, and opens no connection.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final
+
+import msgspec
+
+from .. import _settings
+from ..config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES
+from ..secret import Secret
+from .errors import FAMILY, InvalidArgumentError
+
+__all__ = [
+    "API_KEY",
+    "API_KEY_FILE",
+    "DEFAULT_URL",
+    "IDLE_TIMEOUT",
+    "MAX_CONNECTIONS",
+    "MAX_RETRIES",
+    "TIMEOUT",
+    "URL",
+    "WorkflowSettings",
+    "hidden",
+    "read_key_file",
+]
+
+DEFAULT_URL: Final = "http://localhost:3000"
+TIMEOUT: Final = 30.0
+"""Seconds that the guide gives a call."""
+
+URL: Final = "OSTIARY_WORKFLOW_URL"
+API_KEY: Final = "OSTIARY_WORKFLOW_API_KEY"
+API_KEY_FILE: Final = "OSTIARY_WORKFLOW_API_KEY_FILE"
+
+
+class WorkflowSettings(_settings.HttpSettings, frozen=True, kw_only=True):
+    """Everything a workflow client is made from. Times are seconds, None is no limit.
+
+    With `validate`, a workflow's graph is checked before it is sent.
+    """
+
+    timeout: float | None = TIMEOUT
+    validate: bool = True
+
+    _family: ClassVar[Mapping[Any, Any]] = FAMILY
+
+    @classmethod
+    def resolve(cls, base_url: str | None, api_key: Secret | None, **more: Any) -> WorkflowSettings:
+        """Fill in what was not given; raise `InvalidArgumentError` for what cannot be meant.
+
+        An empty `api_key` stands for none at all. `more` are the other members; a pool checks
+        them.
+        """
+        if api_key is None:
+            api_key = _key_of_environment()
+        elif api_key and (problem := _settings.key_problem(api_key)):
+            raise InvalidArgumentError(f"api_key {problem}")
+        return cls(
+            base_url=base_url if base_url is not None else os.environ.get(URL) or DEFAULT_URL,
+            api_key=api_key or None,
+            **more,
+        )
+
+    def arrived(self) -> WorkflowSettings:
+        """Return a copy for where it was unpickled: with the API key of the environment there."""
+        return msgspec.structs.replace(self, api_key=_key_of_environment())
+
+
+def read_key_file(path: str | os.PathLike[str]) -> Secret:
+    """Read an API key from a file of one line.
+
+    Raises `InvalidArgumentError` for a file that is not there, is no regular file, holds
+    anything but one line of printable ASCII, or belongs to this user and lets others read it.
+    """
+    return _settings.read_key_file(path, InvalidArgumentError)
+
+
+def hidden(value: object) -> Secret | None:
+    """Return an API key as a Secret; the first thing a constructor does with it."""
+    return _settings.hidden(value, InvalidArgumentError)
+
+
+def _key_of_environment() -> Secret | None:
+    return _settings.read_key(API_KEY, API_KEY_FILE, InvalidArgumentError)
