@@ -7,7 +7,7 @@ Values are what the caller gave, as decoded JSON. Knows no HTTP and no tokens. N
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import msgspec
 
@@ -175,7 +175,8 @@ def _merged(present: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             merged.pop(name, None)
         elif isinstance(value, dict):
             below = merged.get(name)
-            merged[name] = _merged(below if isinstance(below, dict) else {}, value)
+            document = cast("dict[str, Any]", below) if isinstance(below, dict) else {}
+            merged[name] = _merged(document, cast("dict[str, Any]", value))
         else:
             merged[name] = value
     return merged

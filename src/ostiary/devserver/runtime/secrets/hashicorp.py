@@ -83,7 +83,7 @@ class _MountAnswer(msgspec.Struct):
 
 
 class _Capabilities(msgspec.Struct):
-    data: dict[str, Any]
+    data: dict[str, list[str]]
 
 
 class _Written(msgspec.Struct):
@@ -295,8 +295,7 @@ class Hashicorp:
         answer = await self._ask(
             "POST", "/v1/sys/capabilities-self", _Capabilities, {"paths": [path]}
         )
-        given: object = None if answer is None else answer.data.get(path)
-        allowed = {str(one) for one in given} if isinstance(given, list) else set[str]()
+        allowed = set[str]() if answer is None else set(answer.data.get(path, ()))
         if "root" not in allowed and (missing := _NEEDED - allowed):
             raise refused(
                 f"{self._at} does not let this login {' and '.join(sorted(missing))} secrets "

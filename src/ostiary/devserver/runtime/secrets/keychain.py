@@ -113,9 +113,9 @@ class Keychain:
 
     async def check(self) -> None:
         def probe() -> None:
-            ring = self._ring()
             word = secrets.token_urlsafe(12)
-            ring.set_password(self._service, _PROBE, word)
+            self._write(_PROBE, word)
+            ring = self._ring()
             kept = ring.get_password(self._service, _PROBE) == word
             ring.delete_password(self._service, _PROBE)
             if not kept:
@@ -139,8 +139,8 @@ class Keychain:
             if name not in known.get(agent_id, ()):
                 # Named first: a name without an entry is passed over, an entry without is lost.
                 known[agent_id] = sorted([*known.get(agent_id, []), name])
-                self._write(_INDEX, msgspec.json.encode(known))
-            self._write(f"{agent_id}/{name}", msgspec.json.encode(made))
+                self._write(_INDEX, msgspec.json.encode(known).decode())
+            self._write(f"{agent_id}/{name}", msgspec.json.encode(made).decode())
             self._count = sum(map(len, known.values()))
             return Stored(made.created_at, made.updated_at)
 
@@ -170,7 +170,7 @@ class Keychain:
                 known[agent_id].remove(name)
                 if not known[agent_id]:
                     del known[agent_id]
-                self._write(_INDEX, msgspec.json.encode(known))
+                self._write(_INDEX, msgspec.json.encode(known).decode())
             self._count = sum(map(len, known.values()))
             return there
 
@@ -223,5 +223,6 @@ class Keychain:
         self._count = sum(map(len, found.values()))
         return found
 
-    def _write(self, entry: str, document: bytes) -> None:
-        self._ring().set_password(self._service, entry, document.decode())
+    def _write(self, entry: str, text: str) -> None:
+        ring: Any = self._ring()  # keyring wraps this one method, and its types with it
+        ring.set_password(self._service, entry, text)
