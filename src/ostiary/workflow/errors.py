@@ -417,10 +417,11 @@ def _members(found: Any) -> tuple[Mapping[str, Any], ...]:
     """Return what the server found wrong; older servers send texts."""
     if not isinstance(found, list):
         return ()
-    told: list[Mapping[str, Any]] = []
-    for one in cast("Iterable[Any]", found):
-        told.append(one if isinstance(one, Mapping) else {"path": "", "message": str(one)})
-    return tuple(told)
+    return tuple(_member(one) for one in cast("Iterable[Any]", found))
+
+
+def _member(one: Any) -> Mapping[str, Any]:
+    return one if isinstance(one, dict) else {"path": "", "message": str(one)}
 
 
 def _text(value: object) -> str | None:
