@@ -22,6 +22,7 @@ from .agents import Agents
 from .approvals import Approvals
 from .channels import Channels
 from .context import Context, Group
+from .deployments import Deployments
 from .events import Events
 from .executions import Executions
 from .external import External
@@ -63,6 +64,7 @@ GROUPS: Final[tuple[type[Group], ...]] = (
     Reviews,
     Knowledge,
     Secrets,
+    Deployments,
 )
 
 

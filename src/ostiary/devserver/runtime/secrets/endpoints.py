@@ -143,6 +143,11 @@ class Secrets:
 
     # -- endpoints ------------------------------------------------------------
 
+    async def reveal(self, agent_id: str, name: str) -> Secret | None:
+        """Return a secret for its agent's program to use, or None; it goes on record as read."""
+        async with self._open("retrieve", check_agent(agent_id), check_name(name)) as backend:
+            return await backend.get(agent_id, name)
+
     async def _store(self, request: Request) -> ASGIApp:
         body = await _STORE.read(request)
         agent_id, name = check_agent(body.agent_id), check_name(body.secret_name)
