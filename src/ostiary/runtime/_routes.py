@@ -295,10 +295,12 @@ DEPLOYMENT_ROLLBACK = _deployed(
 )
 DEPLOYMENT_STOP = _deployed.any("POST", "/agents/deployments/{deployment_id}/stop")
 
-HTTP_INPUT_CREATE = _inputs("POST", "/http-input/servers", HttpInputServerInfo)
+HTTP_INPUT_CREATE = _inputs("POST", "/http-input/servers", HttpInputServerInfo, hushed=True)
 HTTP_INPUT_LIST = _inputs.many("GET", "/http-input/servers", HttpInputServerInfo, "servers")
 HTTP_INPUT_GET = _inputs("GET", "/http-input/servers/{server_id}", HttpInputServerInfo)
-HTTP_INPUT_UPDATE = _inputs("PUT", "/http-input/servers/{server_id}", HttpInputServerInfo)
+HTTP_INPUT_UPDATE = _inputs(
+    "PUT", "/http-input/servers/{server_id}", HttpInputServerInfo, hushed=True
+)
 HTTP_INPUT_START = _inputs.any("POST", "/http-input/servers/{server_id}/start")
 HTTP_INPUT_STOP = _inputs.any("POST", "/http-input/servers/{server_id}/stop")
 HTTP_INPUT_DELETE = _inputs.any("DELETE", "/http-input/servers/{server_id}")
