@@ -216,6 +216,28 @@ def test_calls_and_starts_are_on_the_vaults_record(vault: RunningVault, api: Api
     assert "not for the record" not in str(vault.admin.audit(limit=20))
 
 
+def test_a_tool_that_was_reviewed_and_signed_is_marked(api: Api, server: str) -> None:
+    def tools() -> dict[str, Any]:
+        return {tool["name"]: tool for tool in api.get(f"mcp/tools?server={server}")[1]}
+
+    offered = tools()
+    for name, change in (("echo", {}), ("count", {"description": "Another one."})):
+        tool = {part: offered[name][part] for part in ("name", "description", "schema")}
+        tool = {**tool, "description": tool["description"] or "", "provider": {"name": "us"}}
+        body = {"tool": {**tool, **change}, "submitted_by": "dev@example.com"}
+        review_id = api.post("tool-review/sessions", body)[1]["review_id"]
+        while api.get(f"tool-review/sessions/{review_id}")[1]["status"] != "pending_review":
+            time.sleep(0.005)
+        path = f"tool-review/sessions/{review_id}/decisions"
+        assert api.post(path, {"decision": "approve", "reviewer_id": "us"})[0] == 200
+        assert not tools()[name]["verified"]
+        key = api.get("tool-review/keys")[1][0]["key_id"]
+        signing = {"review_id": review_id, "signing_key_id": key}
+        assert api.post("tool-review/sign", signing)[0] == 200
+    # The other one has changed since somebody looked at it.
+    assert [tool["name"] for tool in tools().values() if tool["verified"]] == ["echo"]
+
+
 # --- crashes
 
 

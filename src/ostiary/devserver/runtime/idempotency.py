@@ -29,7 +29,7 @@ _ANSWER_BYTES: Final = 1024 * 1024
 _PRUNE: Final = 100
 _IN_MEMORY: Final = 10_000
 # A fingerprint on file would let somebody try out what the body's secret may be.
-_SECRET_BODIES: Final = (f"{API}/secrets", f"{API}/mcp/servers")
+_SECRET_BODIES: Final = (f"{API}/secrets", f"{API}/mcp/servers", f"{API}/http-input/servers")
 
 
 class _Answer(msgspec.Struct):

@@ -31,6 +31,7 @@ from .configuration import (
     keep,
     restore,
 )
+from .verification import Verification
 
 if TYPE_CHECKING:
     from .servers import McpServer
@@ -179,7 +180,8 @@ class Mcp:
     # -- what they offer ----------------------------------------------------
 
     async def _tools(self, request: Request) -> ASGIApp:
-        return Json(await self._listed(request, "tools"))
+        tools = await self._listed(request, "tools")
+        return Json(Verification(self._context).mark(tools))
 
     async def _resources(self, request: Request) -> ASGIApp:
         return Json(await self._listed(request, "resources"))
