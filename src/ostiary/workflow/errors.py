@@ -421,7 +421,9 @@ def _members(found: Any) -> tuple[Mapping[str, Any], ...]:
 
 
 def _member(one: Any) -> Mapping[str, Any]:
-    return one if isinstance(one, dict) else {"path": "", "message": str(one)}
+    if isinstance(one, dict):
+        return cast("dict[str, Any]", one)
+    return {"path": "", "message": str(one)}
 
 
 def _text(value: object) -> str | None:
