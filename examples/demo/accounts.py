@@ -170,7 +170,7 @@ def report(
         "leases given back": (sum(agent.released for agent in agents), accounts.returned),
         "allowed": (decided["ALLOW"], accounts.decisions["ALLOW"]),
         "throttled": (decided["THROTTLE"], accounts.decisions["THROTTLE"]),
-        "blocked, as they must be": (decided["BLOCK"], accounts.decisions["BLOCK"]),
+        "blocked, as is due": (decided["BLOCK"], accounts.decisions["BLOCK"]),
         f"events of {sum(agent.streams for agent in agents):,} streams": (
             sum(agent.events for agent in agents),
             sum(agent.events_due for agent in agents),
@@ -188,7 +188,7 @@ def report(
         ),
         "agents registered": (sum(agent.registered for agent in agents), accounts.registered),
         "tasks done": (sum(agent.worked for agent in agents), accounts.worked),
-        "tools signed and verified": (sum(agent.signed for agent in agents), accounts.signed),
+        "signed tools verified": (sum(agent.signed for agent in agents), accounts.signed),
         "secrets of agents": (sum(agent.kept for agent in agents), accounts.kept),
         "sentences remembered": (sum(agent.known for agent in agents), accounts.known),
         "requests to the runtime": (sent_to_runtime, accounts.runtime_requests),

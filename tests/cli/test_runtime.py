@@ -174,7 +174,7 @@ def test_a_source_that_is_wrong(runtime: Run, tmp_path: Path) -> None:
     source.write_text("agent x {\n  !\n}\n")
     done = runtime("dsl", "check", source)
     assert done.code == 1
-    assert re.match(rf"{re.escape(str(source))}: error: .*2", done.err)
+    assert re.match(rf"{re.escape(str(source))}: error: line 3", done.err)
     assert done.err.endswith("nothing was made\n")
     piped = runtime("dsl", "check", "-", "--json", stdin=source.read_bytes())
     assert piped.code == 1
@@ -490,6 +490,33 @@ def test_watching_on_a_terminal_draws_one_picture(
     assert code == 130
     assert "MCP connections" in screen
     assert "Traceback" not in screen
+
+
+def test_events_as_they_happen(runtime: Run, client: Any, tmp_path: Path) -> None:
+    review = submitted(runtime, tmp_path)
+    client.wait_for_agent("agent-123")
+    done = good(runtime("events", "--after", "0", "--count", "2", "--json"))
+    found = [json.loads(line) for line in done.text.splitlines()]
+    assert [isinstance(one["type"], str) for one in found] == [True, True]
+    lines = good(runtime("events", "--after", "0", "--type", "review.submitted", "--count", "1"))
+    assert "review.submitted" in lines.text
+    assert review
+
+
+def test_what_waits_to_be_allowed(runtime: Run, client: Any) -> None:
+    held = client.pool.request(
+        "POST",
+        "/agents/agent-123/execute",
+        json={"input": {"prompt": "x"}, "require_approval": True},
+    )
+    assert held.status == 202
+    listed = rows(runtime("approvals", "ls"))
+    action = listed[1][0]
+    assert listed[1][1] == "agent-123"
+    assert good(runtime("approvals", "deny", action, "-m", "no")).err == f"denied {action}\n"
+    assert "nothing waits" in runtime("approvals", "ls").err
+    assert action in runtime("approvals", "ls", "--all").text
+    assert runtime("approvals", "approve", action).code == 1
 
 
 # --- options, errors, how it looks

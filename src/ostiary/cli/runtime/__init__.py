@@ -11,6 +11,7 @@ import typer
 from . import (
     agents,
     dsl,
+    events,
     figures,
     inputs,
     knowledge,
@@ -32,6 +33,9 @@ commands = typer.Typer(
     no_args_is_help=True,
 )
 take_options(commands, version=True)
-_PARTS = (figures, agents, workflows, reviews, secrets, mcp, knowledge, dsl, schedules, inputs)
+_PARTS = (
+    *(figures, agents, workflows, events, reviews, secrets, mcp, knowledge, dsl),
+    *(schedules, inputs),
+)
 for _part in _PARTS:
     _part.register(commands)
