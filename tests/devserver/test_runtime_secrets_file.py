@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from ostiary.devserver.http.refusals import HttpRefusal
 from ostiary.devserver.runtime.secrets import encrypted_file
 from ostiary.devserver.runtime.secrets.encrypted_file import secret_file
 from tests.devserver.secrets import VALUE, Asking, asking, everything_below
+from tests.devserver.web import Web
 
 KEY = "a-passphrase-of-the-test"
 
@@ -213,3 +215,38 @@ def test_a_home_that_is_reached_by_a_link(tmp_path: Path) -> None:
     assert secret_file(link, str(tmp_path / "real" / "x.enc")) == tmp_path / "real" / "x.enc"
     with pytest.raises(HttpRefusal):
         secret_file(link, str(tmp_path / "x.enc"))
+
+
+# --- one place replaced by another, while it is used
+
+
+def test_no_call_falls_between_two_places(tmp_path: Path) -> None:
+    """Whoever began in the old place ends there; nobody is cut off, nothing is lost halfway."""
+    with asking(tmp_path / "h") as ask:
+        over = threading.Event()
+        statuses: list[int] = []
+
+        def use(number: int) -> None:
+            with Web(ask.vault.runtime_socket, headers=dict(ask.web.headers)) as web:
+                while not over.is_set():
+                    body = {
+                        "agent_id": f"agent-{number}",
+                        "secret_name": "n",
+                        "secret_value": VALUE,
+                    }
+                    statuses.append(web.post("/api/v1/secrets", body).status)
+
+        users = [threading.Thread(target=use, args=(number,)) for number in range(4)]
+        for user in users:
+            user.start()
+        try:
+            for _ in range(3):
+                ask.configure(config())
+                ask.configure({"backend_type": "sealed"})
+        finally:
+            over.set()
+            for user in users:
+                user.join()
+        assert set(statuses) <= {200, 201}
+        assert len(statuses) >= len(users)
+        assert ask("GET", "/secrets/agent-0/n") == {"value": VALUE}
