@@ -497,7 +497,7 @@ def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
 def wire(value: Any) -> Any:
     """Return what is sent for a model, ready for a JSON encoder.
 
-    Fields that are None are left out, date-times without an offset get the local one, `extra`
+    Optional fields that are None are left out, date-times without an offset get the local one, `extra`
     comes along. What a field holds that is no model is the caller's and goes as it is. Lists,
     tuples and dicts of models are taken too, and anything else comes back as it is.
     """
@@ -505,7 +505,7 @@ def wire(value: Any) -> Any:
         sent: dict[str, Any] = {}
         for field in _plan(type(value)).fields:
             found = getattr(value, field.name)
-            if found is None:
+            if found is None and not field.required:
                 continue
             if field.inner is not None:
                 found = [wire(one) for one in found] if field.many else wire(found)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from enum import StrEnum
-from typing import Any, Final
+from typing import Any, Final, Self
 
 __all__ = ["OpenEnum"]
 
@@ -30,6 +30,10 @@ class OpenEnum(StrEnum):
     def is_known(self) -> bool:
         """Whether this version has the word in its list."""
         return self._name_ in type(self).__members__
+
+    def __reduce_ex__(self, protocol: object) -> tuple[type[Self], tuple[str]]:
+        # By the word that was received, which says more than the value.
+        return type(self), (self.raw,)
 
     @classmethod
     def _missing_(cls, value: object) -> OpenEnum | None:
