@@ -156,6 +156,7 @@ def test_what_was_done_is_on_record(ask: Asking) -> None:
     ask.store("recorded", agent="audited")
     ask("GET", "/secrets/audited/recorded")
     ask("DELETE", "/secrets/audited/recorded")
+    ask("GET", "/secrets/audited/recorded", status=404)
     found = [
         entry.action
         for entry in ask.vault.admin.audit(limit=100)

@@ -15,6 +15,7 @@ pytest.importorskip("cryptography", reason="the extra dev is not installed")
 from ostiary.devserver import HttpFault, RuntimeOptions, running
 from ostiary.devserver.hashicorp.running import running_hashicorp
 from ostiary.devserver.hashicorp.server import HashicorpServer
+from ostiary.devserver.runtime.secrets import hashicorp as module
 from tests.devserver.secrets import VALUE, Asking, asking, everything_below
 from tests.devserver.web import Web
 
@@ -326,6 +327,38 @@ def test_what_the_vault_says_is_not_repeated(ask: Asking, hashicorp: HashicorpSe
     reply = ask.store("db")
     assert reply.status == 502
     assert VALUE.encode() not in reply.body
+
+
+def test_a_vault_that_redirects(ask: Asking, hashicorp: HashicorpServer) -> None:
+    """A token stays with the server that it was given for."""
+    ask.configure(vault(hashicorp))
+    hashicorp.faults.add(
+        HttpFault(
+            method="GET",
+            path="/v1/secret/*",
+            status=307,
+            headers={"Location": "http://127.0.0.1:1/v1/secret/data/x"},
+        )
+    )
+    answer = ask("GET", "/secrets/agent-1/db", status=502)
+    assert "redirects" in answer["error"]
+
+
+def test_a_vault_that_does_not_answer(
+    ask: Asking, hashicorp: HashicorpServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_SECONDS", 0.05)
+    hashicorp.faults.add(HttpFault(path="/v1/sys/health", delay=60))
+    answer = ask.configure(vault(hashicorp), 422)
+    assert answer["details"]["reason"] == "SECRET_BACKEND_TIMEOUT"
+
+
+def test_looking_after_it_makes_no_new_logins(ask: Asking, hashicorp: HashicorpServer) -> None:
+    hashicorp.add_approle("r-1", "s-1-secret", policies=["app"])
+    ask.configure(vault(hashicorp, **APPROLE))
+    hashicorp.faults.add(HttpFault(path="/v1/auth/approle/login", status=500))
+    for _ in range(3):
+        assert ask("GET", "/secrets/config")["status"] == "ready"
 
 
 def test_something_else_at_the_name(ask: Asking, hashicorp: HashicorpServer) -> None:

@@ -145,8 +145,19 @@ class Secrets:
 
     async def reveal(self, agent_id: str, name: str) -> Secret | None:
         """Return a secret for its agent's program to use, or None; it goes on record as read."""
-        async with self._open("retrieve", check_agent(agent_id), check_name(name)) as backend:
-            return await backend.get(agent_id, name)
+        try:
+            return await self._found(check_agent(agent_id), check_name(name))
+        except HttpRefusal as refusal:
+            if refusal.code != "SECRET_NOT_FOUND":
+                raise
+        return None
+
+    async def _found(self, agent_id: str, name: str) -> Secret:
+        async with self._open("retrieve", agent_id, name) as backend:
+            value = await backend.get(agent_id, name)
+            if value is None:
+                raise _unknown()  # within: what was not there was not retrieved
+        return value
 
     async def _store(self, request: Request) -> ASGIApp:
         body = await _STORE.read(request)
@@ -172,11 +183,7 @@ class Secrets:
             raise HttpRefusal(
                 403, "ACCESS_DENIED", "this server's secrets can be used and not read"
             )
-        async with self._open("retrieve", agent_id, name) as backend:
-            value = await backend.get(agent_id, name)
-            if value is None:
-                raise _unknown()
-        text = _text(value)
+        text = _text(await self._found(agent_id, name))
         if text is None:
             raise HttpRefusal(409, "NOT_TEXT", "the secret is not text; read it from the vault")
         return Json({"value": text})

@@ -197,7 +197,7 @@ class Hashicorp:
 
     async def check(self) -> None:
         await self._check_health()
-        await self._token(fresh=True)
+        await self._token()
         await self._check_mount()
         await self._check_capabilities()
         await self._count_all()
@@ -402,13 +402,13 @@ class Hashicorp:
             return unavailable(f"{self._at} is sealed or not available; unseal it")
         if status == 429:
             return unavailable(f"{self._at} allows no more requests for now; try again later")
+        if 300 <= status < 400:
+            return broken(f"{self._at} redirects to another node; give that one's url")
         return broken(f"{self._at} refused with status {status}")
 
     # -- logging in -----------------------------------------------------------
 
-    async def _token(
-        self, *, fresh: bool = False, instead_of: Secret | None = None
-    ) -> Secret | None:
+    async def _token(self, *, instead_of: Secret | None = None) -> Secret | None:
         """Return a token that serves, one caller logging in for all.
 
         `instead_of` is one that was refused; None is returned when there is no other.
@@ -422,7 +422,7 @@ class Hashicorp:
                     return None
                 login = None
             now = self._clock.steady()
-            if fresh or login is None:
+            if login is None:
                 login = await self._log_in(now)
             elif login.renew_at is not None and now >= login.renew_at:
                 login = await self._renewed(login, now)
