@@ -22,6 +22,7 @@ from ..http.refusals import HttpRefusal
 from .agents import is_external
 from .context import Context
 from .dsl import ActionResult, Compiled, Diagnostic, Program
+from .dsl.values import is_list
 from .executions import Executions
 from .programs import Programs
 from .reading import Body, invalid
@@ -228,7 +229,7 @@ class Deployments:
         if isinstance(tokens, int) and not isinstance(tokens, bool):
             definition["max_tokens"] = tokens
         tools = program.properties.get("tools")
-        if isinstance(tools, list):
+        if is_list(tools):
             definition["tools"] = [str(each) for each in tools]
         definition["capabilities"] = list(program.capabilities)
         said = program.properties.get("name")

@@ -31,7 +31,7 @@ from .program import (
     Webhook,
     WithBlock,
 )
-from .values import plain, words
+from .values import is_list, is_map, plain, words
 
 __all__ = ["AGENT_ID", "BUILT_IN", "DEFAULT_SECRET", "compile_source", "seconds"]
 
@@ -324,7 +324,7 @@ class _Compiler:
         self, block: tree.Definition, properties: dict[str, object]
     ) -> tuple[str, ...]:
         given = properties.get("capabilities", [])
-        if not isinstance(given, list) or not all(isinstance(each, str) for each in given):
+        if not is_list(given) or not all(isinstance(each, str) for each in given):
             self._error(block, "capabilities are a list of names", "such as [read, write]")
             return ()
         return tuple(str(each) for each in given)
@@ -409,7 +409,7 @@ class _Compiler:
                 rules.append(self._rule(each))
             elif isinstance(each, tree.Pair) and each.key == "conditions":
                 found = plain(each.value, self._source)
-                if isinstance(found, dict):
+                if is_map(found):
                     conditions.update(found)
                 else:
                     self._error(each, "conditions are a map", "write 'conditions: { ... }'")
@@ -504,7 +504,7 @@ class _Compiler:
                 platform=platform or "",
                 properties=properties,
                 policies=tuple(policies),
-                data_classification=classified if isinstance(classified, dict) else {},
+                data_classification=classified if is_map(classified) else {},
             )
         )
 
@@ -525,7 +525,7 @@ class _Compiler:
                 store=self._text(block, given, "store") or "markdown",
                 path=self._text(block, given, "path") or "data/agents",
                 retention=retention,
-                search=search if isinstance(search, dict) else {},
+                search=search if is_map(search) else {},
             )
         )
 
@@ -570,7 +570,7 @@ class _Compiler:
     def _filter(self, block: tree.Definition, given: object) -> Filter | None:
         if given is None:
             return None
-        if not isinstance(given, dict) or not isinstance(given.get("json_path"), str):
+        if not is_map(given) or not isinstance(given.get("json_path"), str):
             self._error(block, "a filter has to have a json_path", '"$.action" for instance')
             return None
         contains = given.get("contains")

@@ -16,7 +16,7 @@ from .compiler import seconds
 from .functions import FUNCTIONS, METHODS, NAMESPACES, WrongUse
 from .parser import UNITS
 from .program import Function, Program
-from .values import dotted, shape
+from .values import dotted, is_list, is_map, kind_of, shape
 
 __all__ = ["Calls", "Evaluation", "RunError", "weighed"]
 
@@ -213,9 +213,9 @@ class Evaluation:
     async def _loop(self, each: tree.For | tree.While) -> None:
         if isinstance(each, tree.For):
             items = await self.value(each.items)
-            if isinstance(items, dict):
-                items = list(cast("dict[str, Any]", items))
-            if not isinstance(items, list):
+            if is_map(items):
+                items = list(items)
+            if not is_list(items):
                 raise RunError(f"a loop goes over a list, not {shape(items)}", each.items.at)
             for item in list(items):
                 self._names[each.name] = item
@@ -317,9 +317,9 @@ class Evaluation:
                 each.operator[0], self._item(holder, key, each.at), value, each.at
             )
         self._builds(64, each.at)
-        if isinstance(holder, dict) and isinstance(key, str):
-            cast("dict[str, Any]", holder)[key] = value
-        elif isinstance(holder, list) and isinstance(key, int) and not isinstance(key, bool):
+        if is_map(holder) and isinstance(key, str):
+            holder[key] = value
+        elif is_list(holder) and isinstance(key, int) and not isinstance(key, bool):
             items = holder
             if not -len(items) <= key < len(items):
                 raise RunError(f"the list has no item {key}", each.at)
@@ -409,7 +409,9 @@ class Evaluation:
         if operator == "in":
             if isinstance(right, str) and isinstance(left, str):
                 return left in right
-            if isinstance(right, list | dict):
+            if is_map(right):
+                return isinstance(left, str) and left in right
+            if is_list(right):
                 return any(_same(left, each) for each in right)
             raise RunError(f"'in' looks into a list, a map or a text, not {shape(right)}", at)
         if operator == "+":
@@ -417,7 +419,7 @@ class Evaluation:
                 return self._joined(left, right, at)
             if isinstance(left, int | float) and isinstance(right, str):
                 return self._joined(left, right, at)
-            if isinstance(left, list) and isinstance(right, list):
+            if is_list(left) and is_list(right):
                 both = [*left, *right]
                 self._builds(8 * len(both), at)
                 return both
@@ -473,7 +475,7 @@ class Evaluation:
         if isinstance(trailer, tree.Generic):
             return value
         if isinstance(trailer, tree.Propagate):
-            if isinstance(value, dict) and cast("dict[str, Any]", value).get("ok") is False:
+            if is_map(value) and value.get("ok") is False:
                 raise _Return(value)
             return value["value"] if _is_ok(value) else value
         raise RunError("this cannot be called", trailer.at)
@@ -486,9 +488,9 @@ class Evaluation:
     def _item(self, holder: Any, key: Any, at: tree.At) -> Any:
         if holder is None:
             return None
-        if isinstance(holder, dict):
+        if is_map(holder):
             return holder.get(key) if isinstance(key, str) else None
-        if isinstance(holder, list) and isinstance(key, int) and not isinstance(key, bool):
+        if is_list(holder) and isinstance(key, int) and not isinstance(key, bool):
             items = holder
             if not -len(items) <= key < len(items):
                 raise RunError(f"the list has no item {key}", at)
@@ -582,14 +584,14 @@ class Evaluation:
 
     async def _method(self, value: Any, member: tree.Member, call: tree.Call) -> Any:
         name = member.name
-        if isinstance(value, list) and name in {"filter", "map", "any", "all"}:
+        if is_list(value) and name in {"filter", "map", "any", "all"}:
             return await self._over(value, name, call)
         positional, named = await self._arguments(call)
-        if isinstance(value, list) and name in {"append", "push"} and len(positional) == 1:
+        if is_list(value) and name in {"append", "push"} and len(positional) == 1:
             self._builds(64, call.at)
             value.append(positional[0])
             return None
-        methods: dict[str, Callable[..., object]] = METHODS.get(type(value), {})
+        methods: dict[str, Callable[..., object]] = METHODS.get(kind_of(value), {})
         if name not in methods:
             raise RunError(f"{shape(value)} has no method {name!r}", member.at)
         return self._pure(methods[name], name, [value, *positional], named, call.at)
@@ -627,7 +629,7 @@ _ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
 
 
 def _is_ok(value: Any) -> bool:
-    return isinstance(value, dict) and value.get("ok") is True and "value" in value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return is_map(value) and value.get("ok") is True and "value" in value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
 
 
 def _are_numbers(left: Any, right: Any) -> bool:
@@ -685,10 +687,10 @@ def weighed(value: object, at: tree.At | None = None) -> int:
         total += 16
         if isinstance(each, str):
             total += len(each)
-        elif isinstance(each, list):
-            waiting.extend((item, depth + 1) for item in cast("list[object]", each))
-        elif isinstance(each, dict):
-            for key, item in cast("dict[str, object]", each).items():
+        elif is_list(each):
+            waiting.extend((item, depth + 1) for item in each)
+        elif is_map(each):
+            for key, item in each.items():
                 total += len(key)
                 waiting.append((item, depth + 1))
         if total > _MOST_BUILT or depth > _DEEPEST_VALUE or len(waiting) > _MOST_BUILT // 16:

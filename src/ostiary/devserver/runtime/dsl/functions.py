@@ -69,19 +69,36 @@ def _round(value: object, digits: object = 0) -> int | float:
     return rounded
 
 
+def _ok(value: object = None) -> dict[str, object]:
+    return {"ok": True, "value": value}
+
+
+def _failed(value: object = None) -> dict[str, object]:
+    return {"ok": False, "error": value}
+
+
+def _absolute(value: object) -> int | float:
+    number: int | float = _wanted((int, float), value, "a number")
+    return abs(number)
+
+
+def _json(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
 FUNCTIONS: Final[dict[str, Callable[..., object]]] = {
-    "Ok": lambda value=None: {"ok": True, "value": value},
-    "Err": lambda value=None: {"ok": False, "error": value},
-    "Error": lambda value=None: {"ok": False, "error": value},
-    "error": lambda value=None: {"ok": False, "error": value},
-    "reject": lambda value=None: {"ok": False, "error": value},
+    "Ok": _ok,
+    "Err": _failed,
+    "Error": _failed,
+    "error": _failed,
+    "reject": _failed,
     "len": _length,
     "parse_json": _parse_json,
-    "json_encode": lambda value: _text(value) if not isinstance(value, str) else json.dumps(value),
+    "json_encode": _json,
     "to_text": _text,
     "to_number": _number,
     "round": _round,
-    "abs": lambda value: abs(_wanted((int, float), value, "a number")),
+    "abs": _absolute,
 }
 """Functions of their arguments alone."""
 
@@ -108,12 +125,40 @@ def _join(items: list[Any], by: object = "") -> str:
     return separator.join(_text(item) for item in items)
 
 
+def _starts(text: str, part: object) -> bool:
+    return text.startswith(_wanted(str, part, "a text"))
+
+
+def _ends(text: str, part: object) -> bool:
+    return text.endswith(_wanted(str, part, "a text"))
+
+
+def _first(items: list[Any]) -> Any:
+    return items[0] if items else None
+
+
+def _last(items: list[Any]) -> Any:
+    return items[-1] if items else None
+
+
+def _keys(found: dict[str, Any]) -> list[str]:
+    return list(found)
+
+
+def _values(found: dict[str, Any]) -> list[Any]:
+    return list(found.values())
+
+
+def _get(found: dict[str, Any], key: str, default: Any = None) -> Any:
+    return found.get(key, default)
+
+
 METHODS: Final[dict[type, dict[str, Callable[..., object]]]] = {
     str: {
         "length": _length,
         "contains": _has,
-        "starts_with": lambda text, part: text.startswith(_wanted(str, part, "a text")),
-        "ends_with": lambda text, part: text.endswith(_wanted(str, part, "a text")),
+        "starts_with": _starts,
+        "ends_with": _ends,
         "lower": str.lower,
         "upper": str.upper,
         "trim": str.strip,
@@ -122,16 +167,16 @@ METHODS: Final[dict[type, dict[str, Callable[..., object]]]] = {
     list: {
         "length": _length,
         "contains": _has,
-        "first": lambda items: items[0] if items else None,
-        "last": lambda items: items[-1] if items else None,
+        "first": _first,
+        "last": _last,
         "join": _join,
     },
     dict: {
         "length": _length,
         "contains": _has,
-        "keys": list,
-        "values": lambda found: list(found.values()),
-        "get": lambda found, key, default=None: found.get(key, default),
+        "keys": _keys,
+        "values": _values,
+        "get": _get,
     },
 }
 """Methods of values; `append`, `filter`, `map`, `any` and `all` of lists stand in `evaluation`."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Iterator
 from functools import cache
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from lark import Lark, Token, Transformer
 from lark.exceptions import UnexpectedToken
@@ -21,6 +21,7 @@ from .diagnostics import MOST_ERRORS, Diagnostic, did_you_mean, expectation, sho
 from .grammar import SENTENCES, WORDS
 from .layout import Layout
 from .tree import At
+from .values import is_list
 
 __all__ = ["KINDS", "LONGEST_SOURCE", "UNITS", "parse"]
 
@@ -83,7 +84,7 @@ class _WrongError(Exception):
 
 
 @cache
-def _lexer() -> Lark:
+def _lexer() -> Any:
     return Lark(WORDS, start="words", parser="lalr", lexer="basic")
 
 
@@ -148,7 +149,7 @@ class _Handed(Lexer):
 
 
 @cache
-def _parser() -> Lark:
+def _parser() -> Any:
     return Lark(SENTENCES, start="start", parser="lalr", lexer=_Handed, transformer=_Build())
 
 
@@ -157,10 +158,10 @@ def _read(item: list[Token]) -> tree.Statement:
     try:
         for word in item:
             reader.feed_token(word)
-        done: Any = reader.feed_eof(item[-1])  # type: ignore[no-untyped-call]
+        done: Any = reader.feed_eof(item[-1])
     except UnexpectedToken as error:
-        accepted: set[str] = reader.accepts()  # type: ignore[no-untyped-call]
-        token = error.token
+        accepted: set[str] = reader.accepts()
+        token = cast("Token", error.token)
     else:
         return done  # type: ignore[no-any-return]
     raise _unexpected(token, accepted, item)
@@ -250,7 +251,7 @@ class _Build(Transformer[Token, Any]):
         parameters: list[Any] = []
         returns = None
         for part in parts[1:-1]:
-            if isinstance(part, list):
+            if is_list(part):
                 parameters = part
             elif isinstance(part, tree.TypeRef):
                 returns = part

@@ -8,12 +8,13 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import parse_qsl
 
 import msgspec
 
 from .program import Filter, Trigger
+from .values import is_list, is_map, shape
 
 __all__ = ["Unreadable", "event_of", "fires", "passes", "read_payload", "summary"]
 
@@ -64,8 +65,8 @@ def _json(text: bytes) -> Any:
 def event_of(payload: Any, headers: Mapping[str, str]) -> str | None:
     """Return the word for what happened, as a trigger writes it behind `on_`, or None."""
     found: object = next((headers[name] for name in _EVENT_HEADERS if name in headers), None)
-    if found is None and isinstance(payload, dict):
-        members = cast("dict[str, Any]", payload)
+    if found is None and is_map(payload):
+        members = payload
         found = next((members[name] for name in _EVENT_MEMBERS if name in members), None)
     if not isinstance(found, str) or not found or len(found) > _LONGEST_EVENT:
         return None
@@ -84,13 +85,13 @@ def fires(trigger: Trigger, event: str | None, payload: Any) -> bool:
 
 
 def _wanted(wanted: object, payload: Any) -> bool:
-    if isinstance(wanted, list):
-        return any(_wanted(each, payload) for each in cast("list[object]", wanted))
+    if is_list(wanted):
+        return any(_wanted(each, payload) for each in wanted)
     if isinstance(wanted, bool):
         return wanted
-    if not isinstance(wanted, str) or wanted in _ANY or not isinstance(payload, dict):
+    if not isinstance(wanted, str) or wanted in _ANY or not is_map(payload):
         return True
-    members = cast("dict[str, Any]", payload)
+    members = payload
     said = [
         str(members[name]).removeprefix("refs/heads/").removeprefix("refs/tags/")
         for name in ("ref", "branch", "action")
@@ -108,9 +109,9 @@ def passes(test: Filter, payload: Any) -> bool:
         if step.start() != position:
             return False
         position = step.end()
-        if step[1] is not None and isinstance(found, dict):
-            found = cast("dict[str, Any]", found).get(step[1])
-        elif step[2] is not None and isinstance(found, list):
+        if step[1] is not None and is_map(found):
+            found = found.get(step[1])
+        elif step[2] is not None and is_list(found):
             items = found
             found = items[int(step[2])] if int(step[2]) < len(items) else None
         else:
@@ -125,10 +126,10 @@ def passes(test: Filter, payload: Any) -> bool:
 def summary(payload: Any, event: str | None) -> dict[str, Any]:
     """Return what `parse_payload` tells of a payload: its form, and what a push is about."""
     told: dict[str, Any] = {"event": event}
-    if not isinstance(payload, dict):
-        told["kind"] = {type(None): "empty", list: "list", str: "text"}.get(type(payload), "value")
+    if not is_map(payload):
+        told["kind"] = shape(payload).removeprefix("a ")
         return told
-    members = cast("dict[str, Any]", payload)
+    members = payload
     told["kind"] = "map"
     told["fields"] = sorted(members)[:100]
     ref = members.get("ref")
@@ -136,10 +137,10 @@ def summary(payload: Any, event: str | None) -> dict[str, Any]:
         told["ref"] = ref
         told["branch"] = ref.removeprefix("refs/heads/")
     repository = members.get("repository")
-    if isinstance(repository, dict):
-        named = cast("dict[str, Any]", repository)
+    if is_map(repository):
+        named = repository
         told["repository"] = named.get("full_name") or named.get("name")
     commits = members.get("commits")
-    if isinstance(commits, list):
+    if is_list(commits):
         told["commits"] = len(commits)
     return told

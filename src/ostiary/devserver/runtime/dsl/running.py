@@ -23,7 +23,7 @@ from .compiler import DEFAULT_SECRET
 from .evaluation import Calls, Evaluation, RunError, weighed
 from .payload import Unreadable, event_of, fires, passes, read_payload, summary
 from .program import Action, Program, Trigger, Webhook
-from .values import dotted, encoded
+from .values import dotted, encoded, is_map
 
 __all__ = ["ActionCall", "ActionResult", "Host", "Step", "run_trigger"]
 
@@ -216,9 +216,7 @@ class _Run(Calls):
         """Give the agent's parameters their values, out of the payload."""
         parameters = self._program.parameters
         payload = self._payload
-        members: dict[str, Any] = (
-            cast("dict[str, Any]", payload) if isinstance(payload, dict) else {}
-        )
+        members: dict[str, Any] = payload if is_map(payload) else {}
         for parameter in parameters:
             if parameter.name in members:
                 names[parameter.name] = members[parameter.name]
@@ -252,9 +250,7 @@ class _Run(Calls):
         if function is None:
             raise RunError("the agent declares nothing to run")
         self._action = function.name
-        members: dict[str, Any] = (
-            cast("dict[str, Any]", self._payload) if isinstance(self._payload, dict) else {}
-        )
+        members: dict[str, Any] = self._payload if is_map(self._payload) else {}
         wanted = [each.name for each in function.parameters]
         named = {name: members[name] for name in wanted if name in members}
         positional: list[Any] = []
@@ -281,8 +277,8 @@ class _Run(Calls):
     # -- what came of it ----------------------------------------------------
 
     def _completed(self, returned: bool, value: Any) -> ActionResult:
-        if isinstance(value, dict):
-            output = cast("dict[str, Any]", value)
+        if is_map(value):
+            output = value
         elif returned:
             output = {"result": value}
         else:
@@ -430,9 +426,7 @@ class _Run(Calls):
             raise RunError("trigger_workflow takes a workflow's name and its parameters")
         given: object = arguments[1] if len(arguments) > 1 else named.get("parameters")
         parameters: dict[str, Any] = (
-            cast("dict[str, Any]", given)
-            if isinstance(given, dict)
-            else {"event": self._event, "payload": self._payload}
+            given if is_map(given) else {"event": self._event, "payload": self._payload}
         )
         refusal: HttpRefusal
         try:

@@ -6,12 +6,33 @@ Neighbours: `compiler` asks; `evaluation` gives values to what runs.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any, Final, TypeGuard, cast
 
 import msgspec
 
 from . import tree
 
-__all__ = ["dotted", "plain", "words"]
+__all__ = ["dotted", "encoded", "is_list", "is_map", "kind_of", "plain", "shape", "words"]
+
+_SHAPES: Final[dict[type, str]] = {
+    bool: "a boolean",
+    int: "a number",
+    float: "a number",
+    str: "a text",
+    list: "a list",
+    dict: "a map",
+    type(None): "null",
+}
+
+
+def is_map(value: object) -> TypeGuard[dict[str, Any]]:
+    """Tell whether a JSON value is a map."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any]]:
+    """Tell whether a JSON value is a list."""
+    return isinstance(value, list)
 
 
 def plain(node: tree.Expression | tree.Value, source: str) -> object:
@@ -67,7 +88,7 @@ def words(node: object) -> Iterator[tuple[str, tree.Node]]:
     while waiting:
         each = waiting.pop()
         if isinstance(each, list | tuple) and not isinstance(each, tree.At):
-            waiting.extend(reversed(each))
+            waiting.extend(reversed(cast("list[object]", each)))
             continue
         if not isinstance(each, tree.Node):
             continue
@@ -83,12 +104,12 @@ def words(node: object) -> Iterator[tuple[str, tree.Node]]:
 
 def shape(value: object) -> str:
     """Return what kind of value this is, in the language's words."""
-    if value is None:
-        return "null"
-    kinds = {bool: "a boolean", int: "a number", float: "a number", str: "a text"}
-    if type(value) in kinds:
-        return kinds[type(value)]
-    return "a list" if isinstance(value, list) else "a map"
+    return _SHAPES.get(kind_of(value), "a value")
+
+
+def kind_of(value: object) -> type:
+    """Return the Python type of a JSON value."""
+    return type(value)
 
 
 def encoded(value: object) -> str:
