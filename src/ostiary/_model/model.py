@@ -172,6 +172,7 @@ class _Plan(msgspec.Struct, frozen=True):
     other_wire_names: dict[str, str]
     nullable: frozenset[str]
     instants: tuple[tuple[str, bool], ...]  # and whether it is a list of them
+    whole: tuple[str, ...]
     nested: tuple[tuple[str, _Plan], ...]
     adapts: bool
 
@@ -221,6 +222,7 @@ def _planned(model: type[Any]) -> _Plan:
         other_wire_names={other: on_wire[name] for other, name in model._aliases.items()},
         nullable=frozenset(field.wire_name for field in fields if field.nullable),
         instants=tuple((field.wire_name, field.many) for field in fields if field.instant),
+        whole=tuple(field.wire_name for field in fields if int in _alternatives(field.type)),
         nested=tuple(
             (field.wire_name, _plan(field.inner)) for field in fields if field.inner is not None
         ),
@@ -439,7 +441,8 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
             return msgspec.convert(raw, kind, strict=False)
         except msgspec.ValidationError:
             pass
-        # Rare enough to come last: nulls that mean nothing, date-times in a form of their own.
+        # Rare enough to come last: nulls that mean nothing, times in a form of their own, parts of
+        # a second where whole ones are due.
         return msgspec.convert(_each(_mended, plan, raw, many), kind, strict=False)
 
     return decode
@@ -475,7 +478,10 @@ def _fitting(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
-    """Return an object without unfitting nulls, date-times understood; changed in place."""
+    """Return an object without unfitting nulls, times and numbers as they should be.
+
+    It is changed in place.
+    """
     for name in [name for name, value in members.items() if value is None]:
         if name not in plan.nullable:
             del members[name]
@@ -485,6 +491,10 @@ def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
             members[name] = [instants.understood(one) or one for one in _items(value)]
         elif value is not None:
             members[name] = instants.understood(value) or value
+    for name in plan.whole:
+        value = members.get(name)
+        if isinstance(value, float) and abs(value) < 2**63:
+            members[name] = int(value)
     for name, inner in plan.nested:
         if name in members:
             members[name] = _each(_mended, inner, members[name])

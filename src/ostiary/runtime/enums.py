@@ -77,8 +77,9 @@ _RUNTIME_STATES: Final[Mapping[str, str]] = MappingProxyType(
 
 
 class SecretBackendType(OpenEnum):
-    """Where a runtime keeps secrets."""
+    """Where a runtime keeps secrets. `sealed` is the embedded runtime's own vault."""
 
+    SEALED = "sealed"
     VAULT = "vault"
     ENCRYPTED_FILE = "encrypted_file"
     OS_KEYCHAIN = "os_keychain"

@@ -97,7 +97,7 @@ class ChannelHealth(Model):
     workspace_name: str | None = None
     channels_active: int = 0
     last_message_at: datetime | None = None
-    uptime_secs: int = 0
+    uptime_secs: float = 0
 
 
 class IdentityMapping(Model):

@@ -122,7 +122,7 @@ class ScheduleRunEntry(Model):
     completed_at: datetime | None = None
     status: ScheduleRunStatus
     error: str | None = None
-    execution_time_ms: int | None = None
+    execution_time_ms: float | None = None
 
 
 class ScheduleHistoryResponse(Model):

@@ -48,7 +48,6 @@ class VaultConfig(Request):
     auth_mount: str | None = None
     path_prefix: str | None = None
     ca_cert: str | None = None
-    kubernetes_token_path: str | None = None
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"token", "secret_id"})
 
