@@ -148,9 +148,9 @@ class Channels:
             raise invalid("name", "name is empty; name the channel")
         if body.platform not in _PLATFORMS:
             raise invalid("platform", "platform is one of " + ", ".join(_PLATFORMS))
+        self._check(body.config)
         if any(channel.name == body.name for channel in self._channels.all()):
             raise HttpRefusal(409, "CHANNEL_EXISTS", "there is another channel of this name")
-        self._check(body.config)
         now = self._context.now()
         channel = _Channel(
             id=self._context.new_id(),
