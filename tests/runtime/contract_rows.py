@@ -239,6 +239,14 @@ AGENTS = [
         m.AgentExecution,
     ),
     Row(
+        "cancel_agent_execution",
+        ("agent-7", "ex-2"),
+        "POST /agents/agent-7/executions/ex-2/cancel",
+        None,
+        {"execution_id": "ex-2", "status": "cancelled"},
+        m.AgentExecution,
+    ),
+    Row(
         "get_agent_history",
         ("agent-7",),
         "GET /agents/agent-7/history",
@@ -965,6 +973,13 @@ CHANNELS = [
         "DELETE /channels/ch-1/mappings/U1",
         None,
         {"deleted": True},
+    ),
+    Row(
+        "channels.send",
+        ("ch-1", "U1", "hi"),
+        "POST /channels/ch-1/messages",
+        {"user_id": "U1", "text": "hi"},
+        {"reply": "hello"},
     ),
     Row(
         "channels.query_audit",

@@ -199,13 +199,13 @@ _reviews: Final = _Group("tool review")
 _secrets: Final = _Group("secrets")
 _mcp: Final = _Group("MCP servers")
 _knowledge: Final = _Group("knowledge")
-_dsl: Final = _Group("the agent language")
+_dsl: Final = _Group("agent language")
 _deployed: Final = _Group("deployments")
 _inputs: Final = _Group("HTTP input")
 _jobs: Final = _Group("schedules")
 _channels: Final = _Group("channels")
 _events: Final = _Group("event stream")
-_figures: Final = _Group("metrics of that kind")
+_figures: Final = _Group("figures of that kind")
 
 HEALTH = _core("GET", "/health", HealthResponse)
 STATUS = _figures("GET", "/status", SystemStatus)
@@ -223,6 +223,9 @@ AGENT_UPDATE = _core.any("PUT", "/agents/{agent_id}")
 AGENT_DELETE = _core.any("DELETE", "/agents/{agent_id}")
 AGENT_EXECUTE = _history("POST", "/agents/{agent_id}/execute", AgentExecution)
 AGENT_EXECUTION = _history("GET", "/agents/{agent_id}/executions/{execution_id}", AgentExecution)
+AGENT_EXECUTION_CANCEL = _history(
+    "POST", "/agents/{agent_id}/executions/{execution_id}/cancel", AgentExecution
+)
 AGENT_HISTORY = _history.many("GET", "/agents/{agent_id}/history", AgentExecution, "history")
 AGENT_HEARTBEAT = _external.nothing("POST", "/agents/{agent_id}/heartbeat", idempotent=True)
 AGENT_EVENT = _external.nothing("POST", "/agents/{agent_id}/events")
@@ -334,6 +337,7 @@ CHANNEL_MAPPINGS = _channels.many(
 )
 CHANNEL_MAPPING_ADD = _channels("POST", "/channels/{channel_id}/mappings", IdentityMapping)
 CHANNEL_MAPPING_REMOVE = _channels.any("DELETE", "/channels/{channel_id}/mappings/{user_id}")
+CHANNEL_SEND = _channels.any("POST", "/channels/{channel_id}/messages")
 CHANNEL_AUDIT = _channels.many(
     "GET", "/channels/{channel_id}/audit", ChannelAuditEntry, "entries", "audit"
 )

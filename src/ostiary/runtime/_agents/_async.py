@@ -138,17 +138,19 @@ class AsyncAgentCalls:
         agent_id: str,
         input: Any = None,
         *,
+        require_approval: bool = False,
         timeout: Timeout = UNSET,
         idempotency_key: Key = None,
     ) -> AgentExecution:
         """Start an agent on `input`, anything that is JSON, and return its execution.
 
+        With `require_approval` it is held until somebody allows it; see `list_approvals`.
         Without `idempotency_key` it is not sent again once it may have arrived.
         """
         return await self._pool.call(
             routes.AGENT_EXECUTE,
             agent_id,
-            body=bodies.members(input=input),
+            body=bodies.members(input=input, require_approval=require_approval or None),
             timeout=timeout,
             idempotency_key=idempotency_key,
         )
@@ -177,6 +179,23 @@ class AsyncAgentCalls:
         raise NotFoundError(
             f"agent {agent_id} has no execution {execution_id} in its history; it holds the "
             "latest ones alone"
+        )
+
+    async def cancel_agent_execution(
+        self,
+        agent_id: str,
+        execution_id: str,
+        *,
+        timeout: Timeout = UNSET,
+        idempotency_key: Key = None,
+    ) -> AgentExecution:
+        """End an execution before its time, and return it."""
+        return await self._pool.call(
+            routes.AGENT_EXECUTION_CANCEL,
+            agent_id,
+            execution_id,
+            timeout=timeout,
+            idempotency_key=idempotency_key,
         )
 
     async def wait_for_execution(

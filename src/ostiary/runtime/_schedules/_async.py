@@ -260,6 +260,24 @@ class AsyncChannels:
             routes.CHANNEL_MAPPING_REMOVE, channel_id, user_id, timeout=timeout
         )
 
+    async def send(
+        self,
+        channel_id: str,
+        user_id: str,
+        text: str,
+        *,
+        timeout: Timeout = UNSET,
+        idempotency_key: Key = None,
+    ) -> dict[str, Any]:
+        """Say something as a user of the platform, where the server stands in for it."""
+        return await self._pool.call(
+            routes.CHANNEL_SEND,
+            channel_id,
+            body={"user_id": bodies.text("user_id", user_id), "text": bodies.text("text", text)},
+            timeout=timeout,
+            idempotency_key=idempotency_key,
+        )
+
     async def query_audit(
         self, channel_id: str, limit: int = 50, *, timeout: Timeout = UNSET
     ) -> Rows[ChannelAuditEntry]:
