@@ -507,9 +507,9 @@ def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
 def wire(value: Any) -> Any:
     """Return what is sent for a model, ready for a JSON encoder.
 
-    Optional fields that are None are left out, date-times without an offset get the local one, `extra`
-    comes along. What a field holds that is no model is the caller's and goes as it is. Lists,
-    tuples and dicts of models are taken too, and anything else comes back as it is.
+    Optional fields that are None are left out, date-times without an offset get the local one,
+    `extra` comes along. What a field holds that is no model is the caller's and goes as it is.
+    Lists, tuples and dicts of models are taken too, and anything else comes back as it is.
     """
     if isinstance(value, Model):
         sent: dict[str, Any] = {}
