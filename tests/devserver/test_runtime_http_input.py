@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hmac
 import json
 import socket
 import threading
@@ -384,6 +385,35 @@ def test_the_header_is_shown_and_kept_nowhere(vault: RunningVault, api: Api, mak
             assert b"the-inputs-own-key" not in file.read_bytes(), file
 
 
+def signed(secret: str, body: bytes) -> dict[str, str | None]:
+    """Return the headers of a body as GitHub sends it."""
+    digest = hmac.new(secret.encode(), body, "sha256").hexdigest()
+    return {"X-Hub-Signature-256": f"sha256={digest}", "Content-Type": "application/json"}
+
+
+def test_a_signed_body_is_proof_where_the_input_knows_the_secret(api: Api, make: Make) -> None:
+    secret = "what both sides know"
+    one = make(auth_header=None, webhook_verify={"provider": "github", "secret": secret})
+    body = b'{ "prompt": "pushed" }'
+
+    def status(headers: dict[str, str | None], content: bytes = body) -> int:
+        return one.send(body=content, key=None, headers=headers).status
+
+    assert status(signed(secret, body)) == 200
+    assert status(signed("another", body)) == 401
+    assert status(signed(secret, body), body + b" ") == 401
+    assert status({"Content-Type": "application/json"}) == 401
+    assert one.metrics["rejected"] == {"unauthorized": 3}
+    shown = one.info["config"]
+    assert shown["webhook_verify"] == {"provider": "github", "secret": "[redacted]"}
+    assert api.put(one.path, {"config": {**shown, "concurrency": 3}})[0] == 200
+    assert status(signed(secret, body)) == 200
+    # A header opens it as well, when there is one.
+    assert api.put(one.path, {"config": {**shown, "auth_header": KEY}})[0] == 200
+    assert one.send({"prompt": "x"}).status == 200
+    assert status(signed(secret, body)) == 200
+
+
 # --- what is let in
 
 
@@ -569,6 +599,38 @@ def test_it_can_be_triggered_without_its_socket(api: Api, make: Make) -> None:
     api.post(f"{one.path}/stop")
     status, refused = trigger({})
     assert (status, refused["code"]) == (409, "HTTP_INPUT_NOT_RUNNING")
+
+
+HOOKED = """
+agent hooked {
+    name: "Hooked"
+    trigger github_webhook {
+        on_push: main
+    }
+    action process_webhook {
+        validate_signature()
+        parse_payload()
+    }
+}
+"""
+
+
+def test_an_agent_of_the_language_runs_its_action(api: Api, make: Make) -> None:
+    compiled = api.post("dsl/compile", {"dsl_content": HOOKED, "agent_name": "hooked"})[1]
+    assert compiled["success"], compiled
+    one = make(agent_id="hooked", forward_headers=["X-GitHub-Event"])
+    body = b'{"ref": "refs/heads/main"}'
+    pushed = {"Content-Type": "application/json", "X-GitHub-Event": "push"}
+    done = one.send(body=body, headers=dict(pushed)).document
+    assert done["output"]["parse_payload"]["event"] == "push"
+    assert done["output"]["parse_payload"]["branch"] == "main"
+    # Once the agent has a secret, it takes what is signed with it, byte for byte.
+    secret = {"agent_id": "hooked", "secret_name": "webhook_secret", "secret_value": "s-1"}
+    assert api.post("secrets", secret)[0] == 201
+    refused = one.send(body=body, headers=dict(pushed))
+    assert (refused.status, refused.document["code"]) == (403, "DENIED")
+    taken = one.send(body=body, headers={**pushed, **signed("s-1", body)})
+    assert taken.document["output"]["validate_signature"]["by"] == "github"
 
 
 # --- changes

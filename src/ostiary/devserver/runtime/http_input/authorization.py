@@ -1,7 +1,8 @@
-"""Who may call an HTTP input: whoever shows its header's value, or a token by its key.
+"""Who may call an HTTP input: by its header's value, a token by its key, or a signed body.
 
-An input that has neither asks for the runtime's own key, so that none is open by omission.
-Needs cryptography for tokens. Neighbour: `listener` asks before it reads a body.
+An input that has none of these asks for the runtime's own key, so that none is open by
+omission. Needs cryptography for tokens. Neighbour: `listener` asks, first before it reads a
+body.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ import hashlib
 import hmac
 import os
 import stat
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, final
 
+from ....runtime.errors import WebhookVerificationError
+from ....runtime.webhooks import WebhookVerifier
 from ...http.refusals import HttpRefusal
 from ..context import Context
-from .configuration import InputConfig
+from .configuration import InputConfig, WebhookVerify
 
 if TYPE_CHECKING:
     from ...jose import EdwardsKey, VerifyingKey
@@ -36,37 +40,53 @@ class Authorization:
 
     def __init__(self, config: InputConfig, context: Context) -> None:
         self._clock = context.clock
+        verify = config.webhook_verify
+        self._signed = None if verify is None else _verifier(verify)
         self._key = _key(config.jwt_public_key_path, context)
         expected: list[str] = []
         if config.auth_header is not None:
             expected.append(config.auth_header)
             if not config.auth_header.lower().startswith(_SCHEME):
                 expected.append("Bearer " + config.auth_header)
-        elif self._key is None and context.token is not None:
+        elif self._key is None and self._signed is None and context.token is not None:
             expected.append("Bearer " + context.token.reveal())
         # Digests are compared, so that neither length nor content shows in the time taken.
         self._expected = [_digest(one) for one in expected]
-        self.open = not expected and self._key is None
+        self.open = not expected and self._key is None and self._signed is None
 
-    def check(self, given: str | None) -> None:
-        """Raise the 401 of a request whose Authorization header this is."""
+    def check(self, headers: Mapping[str, str]) -> bool:
+        """Raise the 401 of a request with these headers; True when nothing is left to prove.
+
+        False when it says that its body is signed: `check_body` decides then.
+        """
+        given = headers.get("authorization")
         if self.open:
-            return
+            return True
         if given is not None:
             shown = _digest(given.strip())
             fits = [hmac.compare_digest(shown, one) for one in self._expected]
             if any(fits):
-                return
+                return True
             if given.lower().startswith(_SCHEME) and self._believes(given[len(_SCHEME) :].strip()):
-                return
-        raise HttpRefusal(
-            401,
-            "UNAUTHORIZED",
+                return True
+        if self._signed is not None and self._signed.header_name.lower() in headers:
+            return False
+        raise _unauthorized(
             "the Authorization header is missing"
             if given is None
-            else "the Authorization header is not one that this input accepts",
-            headers=((b"www-authenticate", b"Bearer"),),
+            else "the Authorization header is not one that this input accepts"
         )
+
+    def check_body(self, headers: Mapping[str, str], body: bytes) -> None:
+        """Raise the 401 of a body whose signature does not hold."""
+        assert self._signed is not None
+        try:
+            self._signed.verify(headers, body)
+        except WebhookVerificationError as error:
+            problem = str(error)
+        else:
+            return
+        raise _unauthorized(problem)
 
     def _believes(self, text: str) -> bool:
         if self._key is None:
@@ -84,6 +104,15 @@ class Authorization:
         if expiry is None or begins is None:  # a token that never ends is none
             return False
         return begins - _LEEWAY <= now < expiry + _LEEWAY
+
+
+def _verifier(verify: WebhookVerify) -> WebhookVerifier:
+    provider = verify.provider
+    return WebhookVerifier("generic" if provider == "custom" else provider, verify.secret)
+
+
+def _unauthorized(message: str) -> HttpRefusal:
+    return HttpRefusal(401, "UNAUTHORIZED", message, headers=((b"www-authenticate", b"Bearer"),))
 
 
 def _digest(text: str) -> bytes:

@@ -24,8 +24,10 @@ __all__ = [
     "ResponseControl",
     "Rule",
     "completed",
+    "hidden",
     "keep",
     "restore",
+    "revealed",
     "view",
 ]
 
@@ -69,8 +71,18 @@ class ResponseControl(msgspec.Struct, kw_only=True):
     echo_input_on_error: bool = False
 
 
+class WebhookVerify(msgspec.Struct, kw_only=True):
+    """A webhook's signature as proof of who sent it; `secret` is what both sides know."""
+
+    provider: Literal["github", "stripe", "slack", "generic", "custom"]
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"WebhookVerify({self.provider!r})"
+
+
 class InputConfig(msgspec.Struct, kw_only=True):
-    """One HTTP input. `agent` and `cors_origins` are the newer server's words."""
+    """One HTTP input. `agent`, `cors_origins` and `webhook_verify` are the newer server's words."""
 
     agent_id: str = ""
     agent: str | None = None
@@ -79,6 +91,7 @@ class InputConfig(msgspec.Struct, kw_only=True):
     path: str = "/webhook"
     auth_header: str | None = None
     jwt_public_key_path: str | None = None
+    webhook_verify: WebhookVerify | None = None
     max_body_bytes: int = 65536
     concurrency: int = 10
     routing_rules: list[Rule] = []
@@ -93,11 +106,19 @@ class InputConfig(msgspec.Struct, kw_only=True):
 
 
 class Kept(msgspec.Struct, kw_only=True):
-    """The same on file, with `auth_header` sealed apart from it."""
+    """The same on file: its secrets are sealed apart from it, and hidden in it."""
 
     server_id: str
     config: InputConfig
-    auth: bytes = b""
+    secrets: bytes = b""
+
+
+class _Secrets(msgspec.Struct, kw_only=True):
+    auth_header: str | None = None
+    webhook_secret: str | None = None
+
+    def __repr__(self) -> str:
+        return "_Secrets()"
 
 
 def completed(config: InputConfig, *, host: str) -> InputConfig:
@@ -136,6 +157,11 @@ def completed(config: InputConfig, *, host: str) -> InputConfig:
             "auth_header",
             f"auth_header is one line of at most {_LONGEST} printable ASCII characters, as "
             "'Bearer ...'; leave it out for none",
+        ),
+        (
+            config.webhook_verify is None or 0 < len(config.webhook_verify.secret) <= _LONGEST,
+            "webhook_verify.secret",
+            f"the secret of a webhook has 1 to {_LONGEST} characters",
         ),
         (
             200 <= control.default_status <= 299 and control.default_status != 204,
@@ -246,30 +272,67 @@ def view(config: InputConfig, *, port: int | None = None) -> dict[str, Any]:
     del shown["agent"]
     for rule in shown["routing_rules"]:
         del rule["agent"], rule["condition"]
-    if config.auth_header is not None:
-        shown["auth_header"] = HIDDEN
     if port is not None:
         shown["port"] = port
     return shown
 
 
+def hidden(config: InputConfig) -> InputConfig:
+    """Return a configuration that may be shown."""
+    verify = config.webhook_verify
+    return msgspec.structs.replace(
+        config,
+        auth_header=None if config.auth_header is None else HIDDEN,
+        webhook_verify=verify and msgspec.structs.replace(verify, secret=HIDDEN),
+    )
+
+
+def revealed(config: InputConfig, known: InputConfig | None) -> InputConfig:
+    """Put what is known in place of what was shown, and is sent back; 422 if nothing is."""
+    verify = config.webhook_verify
+    if config.auth_header == HIDDEN:
+        header = None if known is None else known.auth_header
+        if header is None:
+            raise invalid("config.auth_header", f"{HIDDEN} stands for a value that is known here")
+        config = msgspec.structs.replace(config, auth_header=header)
+    if verify is not None and verify.secret == HIDDEN:
+        before = None if known is None else known.webhook_verify
+        if before is None:
+            raise invalid(
+                "config.webhook_verify.secret", f"{HIDDEN} stands for a value that is known here"
+            )
+        verify = msgspec.structs.replace(verify, secret=before.secret)
+        config = msgspec.structs.replace(config, webhook_verify=verify)
+    return config
+
+
 def keep(server_id: str, config: InputConfig, context: Context) -> Kept:
     """Return a configuration as it may lie on a disk."""
-    if config.auth_header is None:
+    verify = config.webhook_verify
+    if config.auth_header is None and verify is None:
         return Kept(server_id=server_id, config=config)
+    secrets = _Secrets(
+        auth_header=config.auth_header, webhook_secret=None if verify is None else verify.secret
+    )
     return Kept(
         server_id=server_id,
-        config=msgspec.structs.replace(config, auth_header=None),
-        auth=seal(context, _path(server_id), config.auth_header.encode("ascii")),
+        config=hidden(config),
+        secrets=seal(context, _path(server_id), msgspec.json.encode(secrets)),
     )
 
 
 def restore(kept: Kept, context: Context) -> InputConfig:
-    """Return a configuration whole; needs the vault open when it has an `auth_header`."""
-    if not kept.auth:
+    """Return a configuration whole; needs the vault open when it has secrets."""
+    if not kept.secrets:
         return kept.config
-    header = unseal(context, _path(kept.server_id), kept.auth).decode("ascii")
-    return msgspec.structs.replace(kept.config, auth_header=header)
+    raw = unseal(context, _path(kept.server_id), kept.secrets)
+    secrets = msgspec.json.decode(raw, type=_Secrets)
+    verify = kept.config.webhook_verify
+    if verify is not None:
+        verify = msgspec.structs.replace(verify, secret=secrets.webhook_secret or "")
+    return msgspec.structs.replace(
+        kept.config, auth_header=secrets.auth_header, webhook_verify=verify
+    )
 
 
 def _path(server_id: str) -> str:

@@ -1,6 +1,6 @@
 """The paths of HTTP inputs: create, change, start, stop, trigger, look at, remove.
 
-Neighbours: `listener` serves an input, `Executions` has agents work.
+Neighbours: `listener` serves an input, `Deployments` has agents work.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from ...audit import Event
 from ...http.front import Json
 from ...http.refusals import HttpRefusal
 from ..context import Context
-from ..executions import Executions
+from ..deployments import Deployments
 from ..reading import Body, invalid
 from ..routing import route
 from ..store import Documents
 from ..trail import record
 from .authorization import Authorization
-from .configuration import HIDDEN, InputConfig, Kept, completed, keep, restore, view
+from .configuration import InputConfig, Kept, completed, keep, restore, revealed, view
 from .listener import Answer, Asked, Counts, Listener, Outcome
 
 __all__ = ["HttpInputs"]
@@ -232,13 +232,7 @@ class HttpInputs:
         return found
 
     def _checked(self, config: InputConfig, *, known: InputConfig | None) -> InputConfig:
-        if config.auth_header == HIDDEN:
-            # What was shown comes back: it stands for what is known.
-            config.auth_header = None if known is None else known.auth_header
-            if known is None:
-                raise invalid(
-                    "config.auth_header", f"{HIDDEN} stands for a value kept here; give one"
-                )
+        config = revealed(config, known)
         config = completed(config, host=self._context.options.host)
         for agent_id in (config.agent_id, *(rule.agent_id for rule in config.routing_rules)):
             self._context.agents.require(agent_id)
@@ -262,13 +256,21 @@ class HttpInputs:
         )
 
     async def _run(self, asked: Asked) -> Outcome:
-        execution = await self._context.group(Executions).perform(
-            asked.agent_id, asked.payload, "http_input", headers=asked.headers
+        result = await self._context.group(Deployments).run(
+            asked.agent_id,
+            "http_input",
+            asked.payload,
+            asked.headers,
+            body=asked.body,
+            authenticated=asked.authenticated,
         )
-        output: dict[str, Any] = execution.result or {}
-        said = output.get("response")
-        text = said if isinstance(said, str) else msgspec.json.encode(output).decode()
-        return Outcome(status=execution.status, output=output, text=text)
+        return Outcome(
+            status=result.status,
+            output=result.output,
+            text=result.text,
+            code=result.code,
+            error=result.error,
+        )
 
     def _status(self, server_id: str) -> str:
         if server_id in self._running:
@@ -278,13 +280,10 @@ class HttpInputs:
     def _info(self, kept: Kept) -> dict[str, Any]:
         server_id = kept.server_id
         listener = self._running.get(server_id)
-        config = kept.config
-        if kept.auth:
-            config = msgspec.structs.replace(config, auth_header=HIDDEN)
         counts = self._counts.get(server_id)
         info: dict[str, Any] = {
             "server_id": server_id,
-            "config": view(config, port=None if listener is None else listener.port),
+            "config": view(kept.config, port=None if listener is None else listener.port),
             "status": self._status(server_id),
             "uptime_seconds": None if listener is None else listener.uptime,
             "requests_processed": 0 if counts is None else counts.requests,

@@ -30,9 +30,16 @@ from .selection import selected
 
 __all__ = ["Answer", "Asked", "Counts", "Listener", "Outcome"]
 
+# An agent's program may check a webhook's signature itself; these prove a body, not a caller.
+_SIGNATURES: Final = (
+    "x-hub-signature-256",
+    "stripe-signature",
+    "x-slack-signature",
+    "x-slack-request-timestamp",
+    "x-signature",
+)
 # What the newer server allows where pages may call and none is named.
 _PAGES: Final = ("http://localhost:3000", "http://localhost:3001")
-_LONGEST_INPUT: Final = 4096
 
 
 class Asked(msgspec.Struct, kw_only=True):
@@ -51,6 +58,7 @@ class Outcome(msgspec.Struct, kw_only=True):
     status: str
     output: dict[str, Any]
     text: str
+    code: str | None = None
     error: str | None = None
 
 
@@ -168,15 +176,18 @@ class Listener:
         config = self.config
         refusal: HttpRefusal
         try:
-            self._authorization.check(request.headers.get("authorization"))
+            authorization = self._authorization
+            proved = authorization.check(request.headers)
             self._check_place(config, request)
             with self._slot(config):
                 body = bytes(await read_body(request))
+                if not proved:
+                    authorization.check_body(request.headers, body)
                 answer = await self.handle(
                     body,
                     path=scope["path"],
                     headers=request.headers,
-                    authenticated=not self._authorization.open,
+                    authenticated=not authorization.open,
                 )
         except HttpRefusal as found:
             refusal = found
@@ -257,9 +268,9 @@ class Listener:
         payload = _payload(body)
         agent_id = selected(config, path, headers, payload)
         forwarded = {
-            name.lower(): headers[name.lower()]
-            for name in config.forward_headers
-            if name.lower() in headers
+            name: headers[name]
+            for name in (*(one.lower() for one in config.forward_headers), *_SIGNATURES)
+            if name in headers
         }
         began = time.perf_counter()
         asked = Asked(
@@ -291,13 +302,11 @@ class Listener:
     def _told(self, agent_id: str, payload: Any, outcome: Outcome, seconds: float) -> Answer:
         control = self.config.response_control
         if outcome.status == "denied":
-            return self._failure(
-                agent_id, payload, "DENIED", outcome.error or "the agent's policy denies it", 403
-            )
+            why = outcome.error or "a policy of the agent denies it"
+            return self._failure(agent_id, payload, outcome.code or "DENIED", why, 403)
         if outcome.status not in {"completed", "skipped"}:
-            return self._failure(
-                agent_id, payload, "AGENT_FAILED", outcome.error or "the agent failed"
-            )
+            why = outcome.error or "the agent failed"
+            return self._failure(agent_id, payload, outcome.code or "AGENT_FAILED", why)
         document: dict[str, Any] | None = None
         if control.agent_output_to_json:
             document = {
