@@ -436,7 +436,7 @@ def test_changes_are_events(tmp_path: Path) -> None:
         seen: list[str] = []
         for chunk in web.chunks():
             event = json.loads(chunk.partition(b"data: ")[2])
-            if event["payload"].get("review_id") == review_id:
+            if event.get("payload", {}).get("review_id") == review_id:
                 seen.append(event["type"].removeprefix("review."))
                 if seen[-1] == "approved":
                     break

@@ -179,8 +179,6 @@ class Knowledge:
             raise invalid("chunk_size", "chunk_size is from 16 to 2000 tokens")
         if not 0 <= body.chunk_overlap <= body.chunk_size // 2:
             raise invalid("chunk_overlap", "chunk_overlap is at most half of chunk_size")
-        prefix = body.id_prefix or body.source
-        _check_id(f"{prefix}#0")
         metadata = self._metadata(
             {
                 "timestamp": self._context.now(),
@@ -190,6 +188,8 @@ class Knowledge:
                 "agent_id": body.agent_id,
             }
         )
+        prefix = body.id_prefix or body.source
+        _check_id(f"{prefix}#0")
         ids = await self.library.ingest(
             body.content,
             prefix=prefix,

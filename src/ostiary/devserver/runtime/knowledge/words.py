@@ -56,10 +56,11 @@ _FUNCTION_WEIGHT: Final = 0.05
 _SUFFIXES: Final = (
     ("ization", 4), ("isation", 4), ("ational", 4), ("ations", 4), ("ation", 4), ("ating", 4),
     ("ingly", 4), ("iness", 3), ("ments", 4), ("ment", 4), ("ities", 4), ("ators", 4),
-    ("ator", 4), ("ings", 3), ("ions", 4), ("izes", 4), ("ized", 4), ("ize", 4), ("ises", 4), ("ised", 4), ("ates", 4),
-    ("ated", 4), ("able", 4), ("ible", 4), ("ness", 4), ("edly", 4), ("ing", 3), ("ion", 4),
-    ("ity", 4), ("ors", 4), ("ers", 4), ("ies", 3), ("ied", 3), ("ate", 4), ("als", 4), ("ed", 3),
-    ("er", 4), ("or", 4), ("al", 4), ("ly", 4), ("es", 3), ("e", 3), ("y", 3), ("s", 3),
+    ("ator", 4), ("ings", 3), ("ions", 4), ("izes", 4), ("ized", 4), ("ize", 4), ("ises", 4),
+    ("ised", 4), ("ates", 4), ("ated", 4), ("able", 4), ("ible", 4), ("ness", 4), ("edly", 4),
+    ("ing", 3), ("ion", 4), ("ity", 4), ("ors", 4), ("ers", 4), ("ies", 3), ("ied", 3),
+    ("ate", 4), ("als", 4), ("ed", 3), ("er", 4), ("or", 4), ("al", 4), ("ly", 4), ("es", 3),
+    ("e", 3), ("y", 3), ("s", 3),
 )  # fmt: skip
 
 
