@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Final
 
@@ -15,7 +16,15 @@ if TYPE_CHECKING:
     from ..devserver import RuntimeOptions
     from ..devserver.runtime.server import RuntimeServer
 
-__all__ = ["Map", "NoRuntime", "RuntimePort", "announced", "rows", "runtime_options"]
+__all__ = [
+    "Map",
+    "McpAllow",
+    "NoRuntime",
+    "RuntimePort",
+    "announced",
+    "rows",
+    "runtime_options",
+]
 
 _PORT: Final = 8080
 # What the product calls the variable that a runtime's token stands in.
@@ -44,9 +53,21 @@ Map = Annotated[
         show_default=False,
     ),
 ]
+McpAllow = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--mcp-allow",
+        metavar="COMMAND",
+        help="Let the runtime start this MCP server where it asks for no key, as with --demo. "
+        "May be repeated.",
+        show_default=False,
+    ),
+]
 
 
-def runtime_options(*, port: int | None, maps: Iterable[str]) -> RuntimeOptions:
+def runtime_options(
+    *, port: int | None, maps: Iterable[str], mcp_allow: Iterable[str]
+) -> RuntimeOptions:
     """Return the runtime's settings, $SYMBIONT_API_TOKEN among them."""
     from ..devserver import RuntimeOptions
 
@@ -56,7 +77,24 @@ def runtime_options(*, port: int | None, maps: Iterable[str]) -> RuntimeOptions:
             f"{_TOKEN_VARIABLE} does not hold a token of at least {_TOKEN_LENGTH} characters; "
             "set another, or unset it"
         )
-    return RuntimeOptions(port=port, maps=tuple(maps), token=Secret(text) if text else None)
+    return RuntimeOptions(
+        port=port,
+        maps=tuple(maps),
+        mcp_allow=tuple(_words(one) for one in mcp_allow),
+        token=Secret(text) if text else None,
+    )
+
+
+def _words(command: str) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(command))
+    except ValueError:
+        words = ()
+    if not words:
+        raise InvalidArgumentError(
+            f"--mcp-allow takes a command as a shell would read it, and {command!r} is not one"
+        )
+    return words
 
 
 def rows(runtime: RuntimeServer) -> list[tuple[str, str, str]]:
