@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +19,7 @@ from ostiary.devserver.hashicorp.running import running_hashicorp
 from ostiary.devserver.hashicorp.server import HashicorpServer
 from ostiary.devserver.runtime.secrets import hashicorp as module
 from tests.devserver.secrets import VALUE, Asking, asking, everything_below
-from tests.devserver.web import Web
+from tests.devserver.web import Reply, Web
 
 NAME = "vault.corp.example"
 TOKEN = "hvs.token-of-the-test"
@@ -327,6 +329,7 @@ def test_what_the_vault_says_is_not_repeated(ask: Asking, hashicorp: HashicorpSe
     reply = ask.store("db")
     assert reply.status == 502
     assert VALUE.encode() not in reply.body
+    assert TOKEN.encode() not in reply.body
 
 
 def test_a_vault_that_redirects(ask: Asking, hashicorp: HashicorpServer) -> None:
@@ -371,6 +374,33 @@ def test_something_else_at_the_name(ask: Asking, hashicorp: HashicorpServer) -> 
     mount.put("ostiary/agent-1/gone", {"value": "x"})
     mount.delete("ostiary/agent-1/gone")
     assert ask.reply("GET", "/secrets/agent-1/gone").status == 404
+
+
+def test_a_call_under_way_ends_in_the_place_where_it_began(
+    ask: Asking, hashicorp: HashicorpServer
+) -> None:
+    ask.configure(vault(hashicorp))
+    ask.store("db")
+    begun = threading.Event()
+    # Held up for a moment once it has arrived, while the place is replaced.
+    hashicorp.faults.add(HttpFault(method="GET", path="/v1/secret/data/*", delay=0.3))
+    replies: list[Reply] = []
+
+    def read() -> None:
+        with Web(ask.vault.runtime_socket, headers=dict(ask.web.headers)) as web:
+            web.send("GET", "/api/v1/secrets/agent-1/db")
+            begun.set()
+            replies.append(web.read())
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    begun.wait()
+    while hashicorp.faults._waiting:
+        time.sleep(0.001)
+    ask.configure({"backend_type": "sealed"})
+    reader.join()
+    (reply,) = replies
+    assert reply.document == {"value": VALUE}
 
 
 # --- TLS, and names that are dialled elsewhere
