@@ -155,8 +155,9 @@ class _Field(msgspec.Struct, frozen=True, gc=False):
     required: bool
     default: Any  # NODEFAULT for one that is made anew
     nullable: bool
-    inner: Any  # the model that it is, or is a list of
+    inner: Any  # the model that it is, or is a list or a dict of
     many: bool
+    keyed: bool
     instant: bool
     words: type[OpenEnum] | None
 
@@ -173,7 +174,7 @@ class _Plan(msgspec.Struct, frozen=True):
     nullable: frozenset[str]
     instants: tuple[tuple[str, bool], ...]  # and whether it is a list of them
     whole: tuple[str, ...]
-    nested: tuple[tuple[str, _Plan], ...]
+    nested: tuple[tuple[str, _Plan, bool], ...]  # and whether it is a dict of them
     adapts: bool
 
 
@@ -196,7 +197,8 @@ def _planned(model: type[Any]) -> _Plan:
         core = [kind for kind in kinds if kind is not type(None)]
         only = core[0] if len(core) == 1 else None
         many = get_origin(only) is list
-        item = get_args(only)[0] if many else only
+        keyed = get_origin(only) is dict and isinstance(get_args(only)[1], ModelMeta)
+        item = get_args(only)[1] if keyed else get_args(only)[0] if many else only
         fields.append(
             _Field(
                 name=info.name,
@@ -207,6 +209,7 @@ def _planned(model: type[Any]) -> _Plan:
                 nullable=type(None) in kinds or Any in kinds,
                 inner=item if isinstance(item, ModelMeta) else None,
                 many=many,
+                keyed=keyed,
                 instant=item is datetime,
                 words=item if isinstance(item, type) and issubclass(item, OpenEnum) else None,
             )
@@ -224,7 +227,9 @@ def _planned(model: type[Any]) -> _Plan:
         instants=tuple((field.wire_name, field.many) for field in fields if field.instant),
         whole=tuple(field.wire_name for field in fields if int in _alternatives(field.type)),
         nested=tuple(
-            (field.wire_name, _plan(field.inner)) for field in fields if field.inner is not None
+            (field.wire_name, _plan(field.inner), field.keyed)
+            for field in fields
+            if field.inner is not None
         ),
         adapts=any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model),
     )
@@ -282,6 +287,8 @@ def _shaped(
     """Make `model` of its fields, or add to `problems`; `strangers` may come along."""
     plan = _plan(model)
     before = len(problems)
+    if strangers and plan.adapts:
+        given = model._adapt(given)
     for other, name in plan.other_names.items():
         if other in given:
             given.setdefault(name, given[other])
@@ -346,6 +353,14 @@ def _fitted(model: type[Model], field: _Field, value: Any, path: str, problems: 
 
 
 def _fitted_models(field: _Field, value: Any, path: str, problems: Problems) -> Any:
+    if field.keyed:
+        if not isinstance(value, Mapping):
+            problems.append((path, f"is a mapping, not {type(value).__name__}"))
+            return None
+        return {
+            name: _fitted_model(field.inner, one, f"{path}.{name}", problems)
+            for name, one in _members(value)
+        }
     if not field.many:
         return _fitted_model(field.inner, value, path, problems)
     if not _is_list(value):
@@ -451,9 +466,11 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
 Step = Callable[[_Plan, dict[str, Any]], dict[str, Any]]
 
 
-def _each(step: Step, plan: _Plan, raw: Any, many: bool = True) -> Any:
-    """Take a step with the object, or with each object of the list, that `raw` is."""
+def _each(step: Step, plan: _Plan, raw: Any, many: bool = True, *, keyed: bool = False) -> Any:
+    """Take a step with the object, or with each object of the list or dict, that `raw` is."""
     if raw.__class__ is dict:
+        if keyed:
+            return {name: _each(step, plan, one, many=False) for name, one in _members(raw)}
         return step(plan, raw)
     if many and raw.__class__ is list:
         return [step(plan, one) if one.__class__ is dict else one for one in raw]
@@ -471,9 +488,9 @@ def _fitting(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
     if not members.keys() <= plan.wire_names:
         unknown = members.keys() - plan.wire_names
         members[_EXTRA] = {name: members.pop(name) for name in unknown}
-    for name, inner in plan.nested:
+    for name, inner, keyed in plan.nested:
         if name in members:
-            members[name] = _each(_fitting, inner, members[name])
+            members[name] = _each(_fitting, inner, members[name], keyed=keyed)
     return members
 
 
@@ -495,9 +512,9 @@ def _mended(plan: _Plan, members: dict[str, Any]) -> dict[str, Any]:
         value = members.get(name)
         if isinstance(value, float) and abs(value) < 2**63:
             members[name] = int(value)
-    for name, inner in plan.nested:
+    for name, inner, keyed in plan.nested:
         if name in members:
-            members[name] = _each(_mended, inner, members[name])
+            members[name] = _each(_mended, inner, members[name], keyed=keyed)
     return members
 
 
@@ -518,7 +535,7 @@ def wire(value: Any) -> Any:
             if found is None and not field.required:
                 continue
             if field.inner is not None:
-                found = [wire(one) for one in found] if field.many else wire(found)
+                found = wire(found)
             elif field.instant:
                 found = _sent(found)
             elif isinstance(found, Enum):
