@@ -26,7 +26,7 @@ from .dev_gateway import (
     gateway_options,
     rows,
 )
-from .dev_runtime import Map, McpAllow, NoRuntime, RuntimePort, runtime_options
+from .dev_runtime import KnowledgeModel, Map, McpAllow, NoRuntime, RuntimePort, runtime_options
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
 from .session import Home, Json, home_directory, reporting
@@ -130,6 +130,7 @@ def dev(
     runtime_port: RuntimePort = _RUNTIME_PORT,
     no_runtime: NoRuntime = False,
     maps: Map = None,
+    knowledge_model: KnowledgeModel = None,
     mcp_allow: McpAllow = None,
     allow_origin: Annotated[
         list[str] | None,
@@ -221,7 +222,11 @@ def dev(
         runtime = None
         if not no_runtime:
             runtime = runtime_options(
-                port=None if no_tcp else runtime_port, maps=maps or (), mcp_allow=mcp_allow or ()
+                port=None if no_tcp else runtime_port,
+                demo=demo,
+                knowledge_model=knowledge_model,
+                maps=maps or (),
+                mcp_allow=mcp_allow or (),
             )
         options = Options(
             home=directory,

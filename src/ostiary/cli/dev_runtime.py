@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ..devserver.runtime.server import RuntimeServer
 
 __all__ = [
+    "KnowledgeModel",
     "Map",
     "McpAllow",
     "NoRuntime",
@@ -64,14 +65,30 @@ McpAllow = Annotated[
     ),
 ]
 
+KnowledgeModel = Annotated[
+    str | None,
+    typer.Option(
+        "--knowledge-model",
+        metavar="PROVIDER:MODEL",
+        help="Have a model behind the gateway make the vectors of the runtime's knowledge. "
+        "Default: the built-in embedding.",
+        show_default=False,
+    ),
+]
+
 
 def runtime_options(
-    *, port: int | None, maps: Iterable[str], mcp_allow: Iterable[str]
+    *,
+    port: int | None,
+    demo: bool,
+    maps: Iterable[str],
+    mcp_allow: Iterable[str],
+    knowledge_model: str | None,
 ) -> RuntimeOptions:
-    """Return the runtime's settings, $SYMBIONT_API_TOKEN among them."""
+    """Return the runtime's settings, $SYMBIONT_API_TOKEN among them; with `demo` without it."""
     from ..devserver import RuntimeOptions
 
-    text = os.environ.get(_TOKEN_VARIABLE, "").strip()
+    text = "" if demo else os.environ.get(_TOKEN_VARIABLE, "").strip()
     if text and (len(text) < _TOKEN_LENGTH or not text.isascii() or not text.isprintable()):
         raise InvalidArgumentError(
             f"{_TOKEN_VARIABLE} does not hold a token of at least {_TOKEN_LENGTH} characters; "
@@ -81,6 +98,7 @@ def runtime_options(
         port=port,
         maps=tuple(maps),
         mcp_allow=tuple(_words(one) for one in mcp_allow),
+        knowledge_model=knowledge_model,
         token=Secret(text) if text else None,
     )
 

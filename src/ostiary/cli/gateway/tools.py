@@ -10,6 +10,7 @@ import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED
+from ..signature import arguments as arguments_of
 from .session import ExitCodes, Json, Timeout, read_input, session, write
 
 __all__ = ["register"]
@@ -59,7 +60,7 @@ def tools(
         else:
             on.screen.table(
                 ["TOOL", "ARGUMENTS", "DESCRIPTION"],
-                [[one.name, _arguments(one.input_schema), one.description] for one in described],
+                [[one.name, arguments_of(one.input_schema), one.description] for one in described],
                 empty=f"{server} lists none of the tools that this run may call",
                 firm={"TOOL"},
             )
@@ -119,14 +120,3 @@ def _object(text: str) -> dict[str, Any]:
             """the arguments are a JSON object, such as '{"path": "README.md"}'"""
         )
     return cast("dict[str, Any]", found)
-
-
-def _arguments(schema: dict[str, Any]) -> str:
-    """Return the names of a tool's arguments; those that may be left out in brackets."""
-    members: object = schema.get("properties")
-    needed: object = schema.get("required")
-    if not isinstance(members, dict):
-        return ""
-    required: list[object] = [*cast("list[object]", needed)] if isinstance(needed, list) else []
-    names = [str(name) for name in cast("dict[object, object]", members)]
-    return " ".join(name if name in required else f"[{name}]" for name in names)

@@ -271,8 +271,9 @@ def _deployed(on: Session, one: Any) -> None:
 
 def said(result: object) -> object:
     """Return an agent's answer out of what came of its work; the rest is for --json."""
-    members = cast("dict[str, object]", result) if isinstance(result, dict) else {}
-    return members.get("response", result)
+    if isinstance(result, dict):
+        return cast("dict[str, object]", result).get("response", cast(object, result))
+    return result
 
 
 def _value(text: str | None) -> object:

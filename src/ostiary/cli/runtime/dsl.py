@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 import typer
 from rich.text import Text
@@ -12,6 +13,9 @@ from ..screen import EXIT_FAILED, plain
 from .session import Session, add, read_text, take_options
 
 __all__ = ["register"]
+
+# Good enough for a default: what a source means is for the compiler to say.
+_AGENT: Final = re.compile(r"^\s*agent\s+([A-Za-z_]\w*)", re.M)
 
 File = Annotated[
     Path,
@@ -41,7 +45,7 @@ def compile_(
         typer.Option(
             "--name",
             metavar="NAME",
-            help="The agent of the source. Default: the file's name without its ending.",
+            help="What the agent is called. Default: as the source says, else as the file is.",
             show_default=False,
         ),
     ] = None,
@@ -51,9 +55,11 @@ def compile_(
 
 
 def _compile(on: Session, file: Path, name: str | None, *, validate_only: bool) -> None:
+    where = "stdin" if str(file) == "-" else str(file)
+    source = read_text(file, where)
     body: dict[str, Any] = {
-        "dsl_content": read_text(file, str(file)),
-        "agent_name": name or ("agent" if str(file) == "-" else file.stem),
+        "dsl_content": source,
+        "agent_name": name or _name(source, file),
         "validate_only": validate_only,
     }
     found = on.client.compile_dsl(body)
@@ -65,13 +71,20 @@ def _compile(on: Session, file: Path, name: str | None, *, validate_only: bool) 
             ("yellow", "warning", found.warnings),
         ):
             for line in lines:
-                said = Text.assemble((f"{file}: {label}: ", style), plain(line))
+                said = Text.assemble((f"{where}: {label}: ", style), plain(line))
                 on.screen.err.print(said, soft_wrap=not on.screen.err.is_terminal)
         if not found.success:
             on.screen.note("nothing was made")
         elif validate_only:
-            on.screen.note(f"{file} is fine")
+            on.screen.note(f"{where} is fine")
         else:
             on.screen.note(f"made {found.agent_id}")
     if not found.success:
         raise typer.Exit(EXIT_FAILED)
+
+
+def _name(source: str, file: Path) -> str:
+    found = _AGENT.search(source)
+    if found is not None:
+        return found[1]
+    return "agent" if str(file) == "-" else file.stem

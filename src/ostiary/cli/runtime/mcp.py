@@ -8,6 +8,7 @@ import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED, plain
+from ..signature import arguments as arguments_of
 from .session import Session, add, read_object, take_options, write
 
 __all__ = ["register"]
@@ -141,7 +142,7 @@ def tools(on: Session, server: Optional = None) -> None:
             (
                 one.server_name,
                 one.name,
-                _arguments(one.tool_schema),
+                arguments_of(one.tool_schema),
                 one.verified or None,
                 _first_line(one.description),
             )
@@ -229,16 +230,6 @@ def _assigned(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise InvalidArgumentError(f"--env {plain(text)} is no NAME=VALUE")
     return name, value
-
-
-def _arguments(schema: Any) -> str | None:
-    """Return the names of a tool's arguments; those that may be left out in brackets."""
-    members: Any = schema.get("properties") if isinstance(schema, dict) else None
-    if not isinstance(members, dict):
-        return None
-    needed: Any = schema.get("required")
-    required: set[str] = set(needed) if isinstance(needed, list) else set()
-    return " ".join(str(name) if name in required else f"[{name}]" for name in members)
 
 
 def _first_line(text: str | None) -> str | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 from rich.console import Group
@@ -16,7 +16,7 @@ from .session import Session, add, read_text, take_options
 from .watching import Interval, View, Watch, show
 
 if TYPE_CHECKING:
-    from ...runtime import ReviewSession, SecurityFinding
+    from ...runtime import ReviewSession, ReviewSessionList, SecurityFinding
 
 __all__ = ["register"]
 
@@ -47,8 +47,8 @@ def register(commands: typer.Typer) -> None:
     """Add this group to the domain's."""
     group = typer.Typer(help="Tools under review.", no_args_is_help=True)
     take_options(group)
-    for name, work in (("ls", ls), ("queue", queue)):
-        add(group, name, work)
+    add(group, "ls", ls)
+    add(group, "queue", queue)
     add(group, "show", show_one)
     add(group, "submit", submit)
     add(group, "approve", approve)
@@ -272,10 +272,10 @@ def _tools(file: Path) -> list[dict[str, Any]]:
         found = json.loads(text)
     except (ValueError, RecursionError):
         pass
-    listed: list[object] = found if isinstance(found, list) else [found]
+    listed = cast("list[object]", found) if isinstance(found, list) else [found]
     if not listed or not all(isinstance(one, dict) for one in listed):
         raise InvalidArgumentError(f"{file} holds no tool; a tool is a JSON object")
-    return listed  # type: ignore[return-value]
+    return cast("list[dict[str, Any]]", listed)
 
 
 def _public_key(on: Session, key_id: str, file: Path | None) -> str:
@@ -360,10 +360,8 @@ def _critical(session: ReviewSession) -> object:
     return Text(f"{count} critical", "bold red") if count else None
 
 
-def _more(found: Any) -> str | None:
-    pages = found.pagination
-    total = pages.get("total") if isinstance(pages, dict) else getattr(pages, "total", None)
-    count = len(found.sessions)
-    if not isinstance(total, int) or total <= count:
+def _more(found: ReviewSessionList) -> str | None:
+    count, total = len(found.sessions), found.pagination.total
+    if total <= count:
         return None
     return f"{count} of {total:,}; --page and --limit show others"
