@@ -265,6 +265,7 @@ def test_a_policy_that_cannot_list(ask: Asking, hashicorp: HashicorpServer) -> N
     hashicorp.add_token("hvs.blind", policies=["blind"])
     ask.configure(vault(hashicorp, token="hvs.blind"))
     assert ask.store("db").status == 201
+    assert ask.store("db").status == 200
     assert ask("GET", "/secrets/agent-1", status=502)["code"] == "SECRET_BACKEND_FAILED"
 
 

@@ -111,7 +111,6 @@ class _ReadAnswer(msgspec.Struct):
 
 class _Times(msgspec.Struct):
     created_time: str
-    updated_time: str
 
 
 class _TimesAnswer(msgspec.Struct):
@@ -215,8 +214,13 @@ class Hashicorp:
         written = answer.data
         if written.version == 1:
             return Stored(_moment(written.created_time), None)
-        times = await self._ask("GET", self._path("metadata", agent_id, name), _TimesAnswer)
-        created = written.created_time if times is None else times.data.created_time
+        created = written.created_time
+        try:
+            path = self._path("metadata", agent_id, name)
+            times = await self._ask("GET", path, _TimesAnswer)
+            created = created if times is None else times.data.created_time
+        except HttpRefusal:
+            pass  # stored it is; a policy may hide since when there is something
         return Stored(_moment(created), _moment(written.created_time))
 
     async def get(self, agent_id: str, name: str) -> Secret | None:
