@@ -82,6 +82,16 @@ def test_the_demo_asks_for_no_token_and_takes_any() -> None:
         assert given.status == 200
 
 
+def test_a_token_that_was_set_is_asked_for_with_the_demo_too() -> None:
+    runtime = RuntimeOptions(port=None, token=Secret(OTHER))
+    with running(demo=True, tcp=False, runtime=runtime) as server:
+        assert server.runtime_token == Secret(OTHER)
+        with Web(server.runtime_socket) as web:
+            assert web.get("/api/v1/agents").status == 401
+            known = {"Authorization": f"Bearer {OTHER}"}
+            assert web.get("/api/v1/agents", headers=known).status == 200
+
+
 def test_it_answers_on_loopback_too(server: RunningVault) -> None:
     host, port = server.runtime_url.removeprefix("http://").removesuffix("/api/v1").split(":")
     with Web((host, int(port))) as web:

@@ -192,7 +192,7 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of the agent runtime. Times are seconds.
 
     `port` is a TCP port on the vault's `host`, 0 any free one, None none at all. `token` is
-    accepted as well as the one in `runtime.token`.
+    accepted as well as the one in `runtime.token`, and asked for with `demo` too.
 
     `workflows` are handlers by name, functions or coroutine functions: each is called with
     the parameters, and with an agent's id as `agent_id` if it has such a parameter; what it

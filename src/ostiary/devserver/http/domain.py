@@ -41,7 +41,8 @@ class HttpDomain:
     all the same, for clients that are told to read it. A domain that judges its callers
     itself has no such token: `own_judgement`; the length of bodies is its affair then too.
 
-    `other_token` is taken as well as that one. `open_paths` need none.
+    `other_token` is taken as well as that one, and asked for with `options.demo` too.
+    `open_paths` need none.
 
     `error` and `prepare` are the front's; `hosts` are names that requests may call this server
     by besides those of loopback. `body_limit` None is that of the options.
@@ -74,7 +75,7 @@ class HttpDomain:
         self._local: LocalSocket | None = None
         self._bound: list[socket.socket] = []
         token = None if own_judgement else _token(self.token_path)
-        self.token: Secret | None = None if options.demo else token
+        self.token: Secret | None = other_token if options.demo else token
         admission = Admission(
             token=self.token,
             origins=options.allow_origins,

@@ -82,7 +82,7 @@ class Executions:
         record = self._able(agent_id)
         async with self._agents.task(agent_id, kind, execution_id=execution_id) as execution:
             async with asyncio.timeout(self._context.runtime.workflow_timeout):
-                execution.result = await self._output(record, given, headers or {})
+                execution.result = await self.output(record, given, headers or {})
         return execution
 
     def begin(self, agent_id: str, given: Any, kind: str, *, held: bool = False) -> Execution:
@@ -129,11 +129,12 @@ class Executions:
             )
         return record
 
-    async def _output(
-        self, record: AgentRecord, given: Any, headers: Mapping[str, str]
+    async def output(
+        self, record: AgentRecord, given: Any, headers: Mapping[str, str] | None = None
     ) -> dict[str, Any]:
+        """Return what an agent says or does; nothing is counted and no time is limited."""
         for program in self._programs:
-            output = await program(record, given, headers)
+            output = await program(record, given, headers or {})
             if output is not None:
                 return output
         return self.complete(record, given)

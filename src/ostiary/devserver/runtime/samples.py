@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import os
+import stat
 import statistics
 from collections import Counter
 from collections.abc import Mapping
@@ -71,6 +72,9 @@ def analyse(directory: Path, parameters: Mapping[str, Any]) -> dict[str, Any]:
 
 def _read(directory: Path, name: str) -> tuple[dict[str, list[str]], int]:
     handle = _open(directory, name)
+    if not stat.S_ISREG(os.fstat(handle).st_mode):
+        os.close(handle)
+        raise _missing()
     problem = ""
     try:
         with os.fdopen(handle, encoding="utf-8-sig", newline="") as file:
@@ -123,9 +127,7 @@ def _open(directory: Path, name: str) -> int:
     finally:
         if here >= 0:
             os.close(here)
-    raise HttpRefusal(
-        404, "FILE_NOT_FOUND", "there is no such file below runtime/files in the home; put it there"
-    )
+    raise _missing()
 
 
 def _figures(values: list[str]) -> dict[str, Any]:
@@ -157,6 +159,12 @@ def _numbers(values: list[str]) -> list[float] | None:
     except ValueError:
         return None
     return numbers if all(abs(one) < float("inf") for one in numbers) else None
+
+
+def _missing() -> HttpRefusal:
+    return HttpRefusal(
+        404, "FILE_NOT_FOUND", "there is no such file below runtime/files in the home; put it there"
+    )
 
 
 def _invalid(field: str, message: str) -> HttpRefusal:

@@ -5,6 +5,7 @@ Neighbour: `schedules` does it.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Final, final
 
 import msgspec
@@ -98,7 +99,7 @@ class ScheduleEndpoints:
                 "runs_succeeded": found.totals["succeeded"],
                 "runs_failed": found.totals["failed"],
                 "average_execution_time_ms": round(1000 * found.seconds / runs, 3) if runs else 0.0,
-                "longest_run_ms": round(1000 * found.longest, 3),
+                "longest_run_ms": math.ceil(1000 * found.longest),
             }
         )
 

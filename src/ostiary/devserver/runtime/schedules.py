@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from datetime import UTC, datetime
 from typing import Any, Final, final
 from zoneinfo import ZoneInfo
@@ -63,7 +64,7 @@ class Run(msgspec.Struct, kw_only=True):
     status: str = "Running"
     completed_at: str | None = None
     error: str | None = None
-    execution_time_ms: float | None = None
+    execution_time_ms: int | None = None
     execution_id: str | None = None
 
 
@@ -329,7 +330,7 @@ class Schedules:
     def _ended(self, job: Job, run: Run, seconds: float) -> None:
         succeeded = run.status == "Succeeded"
         run.completed_at = self._context.now()
-        run.execution_time_ms = round(seconds * 1000, 3)
+        run.execution_time_ms = math.ceil(seconds * 1000)
         self.totals["runs"] += 1
         self.totals["succeeded" if succeeded else "failed"] += 1
         self.seconds += seconds
