@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from ..reading import invalid
 
@@ -78,9 +78,9 @@ class Filter:
                 )
             column = name if name in _COLUMNS else f"json_extract(metadata, '$.\"{name}\"')"
             if isinstance(value, dict):
-                self._range(column, field, value)
+                self._range(column, field, cast("dict[str, object]", value))
             elif isinstance(value, list):
-                values: list[object] = value
+                values = cast("list[object]", value)
                 if not values or len(values) > _VALUES:
                     raise invalid(field, f"a list has 1 to {_VALUES} values")
                 self._any(column, [_bound(name, field, one) for one in values])

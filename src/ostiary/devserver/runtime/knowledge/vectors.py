@@ -14,16 +14,13 @@ import struct
 from collections.abc import Iterable, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import Any, Final, final
 
 import msgspec
 
 from ...faults import DevserverError
 from ...home import create_private
 from .filters import Filter
-
-if TYPE_CHECKING:
-    import apsw
 
 __all__ = ["Hit", "Item", "Passage", "Vectors", "missing"]
 
@@ -90,7 +87,8 @@ class Vectors:
         if os.stat(path).st_mode & 0o077:
             raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
         try:
-            self._db = apsw.Connection(str(path))
+            # Its bindings are typed by a class that numpy would bring.
+            self._db: Any = apsw.Connection(str(path))
             try:
                 self._prepare()
             except BaseException:
@@ -179,7 +177,8 @@ class Vectors:
             tuple(values),
         )
         self._db.execute(f"DELETE FROM items WHERE {which}", tuple(values))
-        return self._db.changes()
+        gone: int = self._db.changes()
+        return gone
 
     def _put_passages(self, number: int, passages: Sequence[Passage], embedding: str) -> None:
         self._db.executemany(
@@ -272,8 +271,7 @@ class Vectors:
         return tuple(only.values)
 
     def _row(self, statement: str, values: Sequence[Any] = ()) -> Any:
-        rows: apsw.Cursor = self._db.execute(statement, tuple(values))
-        return rows.fetchone()
+        return self._db.execute(statement, tuple(values)).fetchone()
 
 
 _ITEM: Final = "id, content, metadata, embedding"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterator, Mapping
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, cast, final
 
 import msgspec
 
@@ -139,8 +139,7 @@ def types_of(schema: Mapping[str, Any]) -> frozenset[str]:
     if isinstance(found, str):
         return frozenset([found])
     if isinstance(found, list):
-        named: list[Any] = found
-        return frozenset(one for one in named if isinstance(one, str))
+        return frozenset(one for one in cast("list[object]", found) if isinstance(one, str))
     return frozenset()
 
 
@@ -171,20 +170,18 @@ def _values(
     if isinstance(value, str):
         _say(reading, where, value, kind)
     elif isinstance(value, dict):
-        members: dict[str, object] = value
-        for name, one in members.items():
+        for name, one in cast("dict[str, object]", value).items():
             _say(reading, where, name, kind)
             _values(reading, f"{where}.{name}", one, kind, depth + 1)
     elif isinstance(value, list):
-        items: list[object] = value
-        for one in items:
+        for one in cast("list[object]", value):
             _values(reading, where, one, kind, depth + 1)
 
 
 def _node(reading: Reading, where: str, schema: object, depth: int) -> None:
     if not isinstance(schema, dict):
         return  # true and false are schemas too, and say nothing
-    node: dict[str, Any] = schema
+    node = cast("dict[str, Any]", schema)
     reading.nodes += 1
     reading.steps += 1
     reading.depth = max(reading.depth, depth)
@@ -229,8 +226,7 @@ def _node(reading: Reading, where: str, schema: object, depth: int) -> None:
         seen.add(name)
         branches = node.get(name)
         if isinstance(branches, list):
-            listed: list[Any] = branches
-            for number, one in enumerate(listed):
+            for number, one in enumerate(cast("list[object]", branches)):
                 _node(reading, f"{where}.{name}[{number}]", one, depth + 1)
     for name, value in node.items():
         if name in seen:
@@ -241,8 +237,7 @@ def _node(reading: Reading, where: str, schema: object, depth: int) -> None:
 
 def _members(found: object) -> Iterator[tuple[str, Any]]:
     if isinstance(found, dict):
-        members: dict[str, Any] = found
-        yield from members.items()
+        yield from cast("dict[str, Any]", found).items()
 
 
 def _reference(reading: Reading, where: str, node: Mapping[str, Any]) -> None:
@@ -269,7 +264,7 @@ def _resolved(root: Mapping[str, Any], schema: object) -> Mapping[str, Any]:
     for _ in range(8):
         if not isinstance(schema, dict):
             break
-        node: dict[str, Any] = schema
+        node = cast("dict[str, Any]", schema)
         found = {**node, **found}
         target = node.get("$ref")
         if not isinstance(target, str):
@@ -288,13 +283,12 @@ def _pointed(root: Mapping[str, Any], target: str) -> object:
     for step in target[2:].split("/"):
         key = step.replace("~1", "/").replace("~0", "~")
         if isinstance(at, list):
-            items: list[Any] = at
+            items = cast("list[object]", at)
             if not (key.isascii() and key.isdigit()) or int(key) >= len(items):
                 return None
             at = items[int(key)]
         elif isinstance(at, Mapping) and key in at:
-            members: Mapping[str, Any] = at
-            at = members[key]
+            at = cast("Mapping[str, Any]", at)[key]
         else:
             return None
     return at

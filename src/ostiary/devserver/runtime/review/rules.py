@@ -10,7 +10,7 @@ from __future__ import annotations
 import ipaddress
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final, Literal
+from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
 import msgspec
@@ -138,7 +138,7 @@ def _undeclared(reading: Reading) -> Iterator[str]:
     for where, node in reading.objects:
         wanted, known = node.get("required"), node.get("properties", {})
         if isinstance(wanted, list) and isinstance(known, dict):
-            names: list[object] = wanted
+            names = cast("list[object]", wanted)
             if any(isinstance(name, str) and name not in known for name in names):
                 yield where
 

@@ -6,7 +6,7 @@ Neighbours: `analysis` judges it, `sessions` keeps it.
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, cast
 
 from ostiary.errors import OstiaryError
 from ostiary.runtime.signatures import canonical_tool
@@ -49,8 +49,7 @@ def normal_tool(given: dict[str, Any]) -> dict[str, Any]:
 def _schema(given: object) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise invalid("tool.schema", "a tool's schema is a JSON Schema: an object")
-    known: dict[str, Any] = given
-    schema = dict(known)
+    schema = dict(cast("dict[str, Any]", given))
     if schema.get("type") is None:
         schema["type"] = "object"
     if schema["type"] != "object":
@@ -61,7 +60,7 @@ def _schema(given: object) -> dict[str, Any]:
         schema["properties"] = {}
     if not isinstance(schema["properties"], dict):
         raise invalid("tool.schema.properties", "properties is an object of schemas")
-    properties: dict[str, Any] = schema["properties"]
+    properties = cast("dict[str, Any]", schema["properties"])
     for name, one in properties.items():
         if not isinstance(one, dict | bool):
             raise invalid(
@@ -69,16 +68,21 @@ def _schema(given: object) -> dict[str, Any]:
                 f"the schema of the property at place {list(properties).index(name) + 1} is "
                 "neither an object nor true or false",
             )
-    required = schema["required"]
-    if not isinstance(required, list) or not all(isinstance(one, str) for one in required):
+    if not _names(schema["required"]):
         raise invalid("tool.schema.required", "required is a list of names")
     return schema
+
+
+def _names(given: object) -> bool:
+    return isinstance(given, list) and all(
+        isinstance(one, str) for one in cast("list[object]", given)
+    )
 
 
 def _provider(given: object) -> dict[str, Any]:
     if not isinstance(given, dict):
         raise invalid("tool.provider", "a tool has a provider: an object with a name")
-    known: dict[str, Any] = given
+    known = cast("dict[str, Any]", given)
     provider = {name: value for name, value in known.items() if value is not None}
     if not isinstance(provider.get("name"), str) or not provider["name"].strip():
         raise invalid("tool.provider.name", "a provider has a name")
