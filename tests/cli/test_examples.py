@@ -142,6 +142,26 @@ def test_governance_async(user_home: Path) -> None:
     assert not list(user_home.iterdir()), "its service was temporary"
 
 
+def test_runtime_quickstart(start_dev: Any, user_home: Path) -> None:
+    where = start_dev("--demo", "--no-tcp").ready["runtime"]["unix_url"]
+    done = run("runtime_quickstart.py", user_home, OSTIARY_RUNTIME_URL=where)
+    assert done.returncode == 0, done.stderr
+    assert "created: front-desk\nit ran: completed\nthe workflow: completed\n" in done.stdout
+    assert "the door opens: True\nno way around: NOT_FOUND\n" in done.stdout
+    assert "house-rules.md: The front desk is open from eight to six" in done.stdout
+    assert done.stderr == ""
+
+
+def test_runtime_async(user_home: Path) -> None:
+    done = run("runtime_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "submitted: 3 of 3\n" in done.stdout
+    assert "adder: approved\n  signed with Ed25519, and the signature holds\n" in done.stdout
+    assert "shell: rejected\n" in done.stdout
+    assert done.stderr == ""
+    assert not list(user_home.iterdir()), "its service was temporary"
+
+
 def test_demo(user_home: Path) -> None:
     few = ("--agents", "10", "--threads", "3", "--seconds", "1", "--no-scan")
     done = run(DEMO, user_home, *few)
