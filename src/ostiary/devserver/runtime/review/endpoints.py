@@ -132,10 +132,12 @@ class Reviews:
 
     async def _claim(self, request: Request) -> ASGIApp:
         body = await _CLAIM.read(request)
+        await self.sessions.analysed(request.path_params["id"])
         return Json(self.sessions.claim(request.path_params["id"], body.reviewer_id).view())
 
     async def _decide(self, request: Request) -> ASGIApp:
         body = await _DECISION.read(request)
+        await self.sessions.analysed(request.path_params["id"])
         review = self.sessions.decide(
             request.path_params["id"], body.decision, body.reviewer_id, body.comments
         )

@@ -41,6 +41,7 @@ _UNANALYSED: Final = frozenset({"submitted", "pending_analysis", "analyzing"})
 _WAITING: Final = frozenset({"pending_review", "under_review"})
 _VERDICTS: Final = {"approve": "approved", "reject": "rejected"}
 _REVIEWER: Final = 256
+_PATIENCE: Final = 10.0
 
 
 class Verdict(msgspec.Struct, kw_only=True):
@@ -117,6 +118,7 @@ class Sessions:
         self._queue: list[tuple[int, int, str]] = []
         self._ready = asyncio.Event()
         self._analyst: asyncio.Task[None] | None = None
+        self._expected: dict[str, asyncio.Event] = {}
 
     # -- analysis -------------------------------------------------------------
 
@@ -136,6 +138,7 @@ class Sessions:
 
     def _enqueue(self, review: Review) -> None:
         self._order += 1
+        self._expected[review.review_id] = asyncio.Event()
         rank = PRIORITIES.index(review.priority)
         heapq.heappush(self._queue, (rank, self._order, review.review_id))
         self._ready.set()
@@ -165,6 +168,17 @@ class Sessions:
         review.analysis = analysis
         review.analysed_at = self._context.now()
         self._move(review, "pending_review")
+        self._expected.pop(review.review_id).set()
+
+    async def analysed(self, review_id: str) -> None:
+        """Wait for an analysis that is under way, a while; for callers who ask at once."""
+        expected = self._expected.get(review_id)
+        if expected is not None:
+            try:
+                async with asyncio.timeout(_PATIENCE):
+                    await expected.wait()
+            except TimeoutError:
+                pass  # the session's status says how far it is
 
     # -- what callers do ------------------------------------------------------
 

@@ -68,7 +68,7 @@ def _schema(given: object) -> dict[str, Any]:
                 f"the schema of the property at place {list(properties).index(name) + 1} is "
                 "neither an object nor true or false",
             )
-    if not _names(schema["required"]):
+    if not _names(schema.get("required")):
         raise invalid("tool.schema.required", "required is a list of names")
     return schema
 
