@@ -35,10 +35,18 @@ def api(vault: RunningVault) -> Api:
     return Api(vault)
 
 
-@pytest.fixture
-def server(api: Api, request: pytest.FixtureRequest) -> Iterator[str]:
-    """A server of Python, added and connected; its name."""
+@pytest.fixture(scope="module")
+def shared(api: Api) -> Iterator[str]:
     yield from added(api, "tools", COMMAND)
+
+
+@pytest.fixture
+def server(api: Api, shared: str) -> str:
+    """The name of a server of Python that is connected, and to which nothing has happened."""
+    if info(api, shared)["last_error"] is not None:
+        api.post(f"mcp/servers/{shared}/disconnect")
+        assert api.post(f"mcp/servers/{shared}/connect")[0] == 200
+    return shared
 
 
 def added(api: Api, name: str, command: list[str], **config: Any) -> Iterator[str]:
@@ -278,29 +286,37 @@ def test_a_tool_that_kills_its_server_is_not_called_twice(
     assert call(api, server, "count")[1]["content"][0]["text"].endswith(" 1")
 
 
+ENDS = "raise SystemExit('this server refuses to start')"
+WAITS = "import sys; sys.stdin.read()"
+
+
 @pytest.mark.parametrize(
-    ("command", "status", "said"),
+    ("command", "timeout", "status", "said"),
     [
-        ([*COMMAND, "--never-start"], 502, "this server refuses to start"),
-        (["/nonexistent/program"], 502, "No such file"),
-        ([*COMMAND, "--never-answer"], 504, "1 seconds"),
+        ([sys.executable, "-c", ENDS], 30, 502, "status 1; its last words: this server refuses"),
+        (["/nonexistent/program"], 30, 502, "No such file"),
+        ([sys.executable, "-c", WAITS], 1, 504, "1 seconds"),
     ],
     ids=["ends", "missing", "mute"],
 )
 def test_a_server_that_does_not_start_says_why(
-    api: Api, command: list[str], status: int, said: str
+    api: Api, command: list[str], timeout: int, status: int, said: str
 ) -> None:
-    api.post("mcp/servers", {"name": "bad", "command": command, "timeout_seconds": 1})
-    found, refused = api.post("mcp/servers/bad/connect")
-    assert found == status
-    assert said in refused["error"]
-    failed = info(api, "bad")
-    assert failed["status"] == "error"
-    assert said in failed["last_error"]
-    assert failed["pid"] is None
-    # A second attempt is made at once, not put off.
-    assert api.post("mcp/servers/bad/connect")[0] == status
-    assert api.delete("mcp/servers/bad")[0] == 200
+    config = {"name": f"bad-{status}-{timeout}", "command": command, "timeout_seconds": timeout}
+    path = f"mcp/servers/{config['name']}"
+    assert api.post("mcp/servers", config)[0] == 201
+    try:
+        found, refused = api.post(f"{path}/connect")
+        assert found == status
+        assert said in refused["error"]
+        failed = info(api, str(config["name"]))
+        assert failed["status"] == "error"
+        assert said in failed["last_error"]
+        assert failed["pid"] is None
+        # A second attempt is made at once, not put off.
+        assert api.post(f"{path}/connect")[0] == status
+    finally:
+        assert api.delete(path)[0] == 200
 
 
 def test_one_dead_server_does_not_hide_the_others(api: Api, server: str, tmp_path: Path) -> None:
