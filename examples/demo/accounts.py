@@ -155,7 +155,7 @@ def report(
     ]
 
     table = Table(title=title, show_header=False)
-    table.add_column()
+    table.add_column(no_wrap=True)
     for _ in each:
         table.add_column(justify="right")
     table.add_row("", "vault", "governance", "gateway", "runtime", style="bold")
@@ -193,7 +193,7 @@ def report(
         "sentences remembered": (sum(agent.known for agent in agents), accounts.known),
         "requests to the runtime": (sent_to_runtime, accounts.runtime_requests),
     }
-    table.add_row("", "agents count", "services count", "", style="bold")
+    table.add_row("counted by", "agents", "services", "", style="bold")
     add_counts(table, counts)
     valid, audited = audit
     table.add_row(

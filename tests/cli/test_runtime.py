@@ -48,6 +48,14 @@ def client(server: Any) -> Generator[RuntimeClient, None, None]:
         yield one
 
 
+@pytest.fixture(scope="module")
+def guarded() -> Generator[Any, None, None]:
+    """A runtime that asks for its token."""
+    with running(tcp=False, runtime=RuntimeOptions(port=None)) as one:
+        assert one.runtime_unix_url, "it is started by being asked for"
+        yield one
+
+
 class Piped(io.TextIOWrapper):
     """A stdin that is no terminal."""
 
@@ -347,31 +355,30 @@ server.run()
 """
 
 
-def test_mcp_servers(command: Run) -> None:
+def test_mcp_servers(command: Run, guarded: Any) -> None:
     pytest.importorskip("mcp")
-    with running(runtime=RuntimeOptions(port=None)) as guarded:
-        env = {
-            "OSTIARY_RUNTIME_URL": guarded.runtime_unix_url,
-            "OSTIARY_RUNTIME_API_KEY_FILE": str(guarded.home / "runtime.token"),
-        }
+    env = {
+        "OSTIARY_RUNTIME_URL": guarded.runtime_unix_url,
+        "OSTIARY_RUNTIME_API_KEY_FILE": str(guarded.home / "runtime.token"),
+    }
 
-        def mcp(*arguments: str) -> Done:
-            return command("runtime", "mcp", *arguments, env=env)
+    def mcp(*arguments: str) -> Done:
+        return command("runtime", "mcp", *arguments, env=env)
 
-        assert "mcp add NAME" in mcp("ls").err
-        added = mcp("add", "texts", "--env", "A=1", "--", sys.executable, "-c", SERVER)
-        assert good(added).err.startswith("added texts; ")
-        assert facts(mcp("connect", "texts"))["status"] == "connected"
-        assert rows(mcp("tools"))[1][:3] == ["texts", "count_words", "text"]
-        called = mcp("call", "texts", "count_words", '{"text": "one two"}')
-        assert good(called).text.strip() == "2"
-        assert rows(mcp("resources", "texts"))[1][:2] == ["texts", "texts://one"]
-        assert good(mcp("read", "texts", "texts://one")).text == "one two three\n"
-        good(mcp("disconnect", "texts"))
-        assert facts(mcp("show", "texts"))["status"] == "disconnected"
-        good(mcp("rm", "texts"))
-        assert mcp("show", "texts").code == 1
-        assert "--env X is no NAME=VALUE" in mcp("add", "b", "--env", "X", "--", "true").err
+    assert "mcp add NAME" in mcp("ls").err
+    added = mcp("add", "texts", "--env", "A=1", "--", sys.executable, "-c", SERVER)
+    assert good(added).err.startswith("added texts; ")
+    assert facts(mcp("connect", "texts"))["status"] == "connected"
+    assert rows(mcp("tools"))[1][:3] == ["texts", "count_words", "text"]
+    called = mcp("call", "texts", "count_words", '{"text": "one two"}')
+    assert good(called).text.strip() == "2"
+    assert rows(mcp("resources", "texts"))[1][:2] == ["texts", "texts://one"]
+    assert good(mcp("read", "texts", "texts://one")).text == "one two three\n"
+    good(mcp("disconnect", "texts"))
+    assert facts(mcp("show", "texts"))["status"] == "disconnected"
+    good(mcp("rm", "texts"))
+    assert mcp("show", "texts").code == 1
+    assert "--env X is no NAME=VALUE" in mcp("add", "b", "--env", "X", "--", "true").err
 
 
 def test_knowledge(runtime: Run, tmp_path: Path) -> None:
@@ -551,15 +558,14 @@ def test_where_the_key_comes_from(command: Run, tmp_path: Path) -> None:
     assert command("runtime", "--api-key-file", "-", "health").err.startswith("error: no API key")
 
 
-def test_a_key_is_asked_for(command: Run) -> None:
-    with running(tcp=False, runtime=RuntimeOptions(port=None)) as guarded:
-        url = ("-u", guarded.runtime_unix_url)
-        done = command("runtime", *url, "agents", "ls", "--json")
-        assert done.code == 1
-        assert "--api-key-file" in done.err
-        assert done.document["error"]["type"] == "AuthenticationError"
-        token = guarded.home / "runtime.token"
-        good(command("runtime", *url, "--api-key-file", token, "agents", "ls"))
+def test_a_key_is_asked_for(command: Run, guarded: Any) -> None:
+    url = ("-u", guarded.runtime_unix_url)
+    done = command("runtime", *url, "agents", "ls", "--json")
+    assert done.code == 1
+    assert "--api-key-file" in done.err
+    assert done.document["error"]["type"] == "AuthenticationError"
+    token = guarded.home / "runtime.token"
+    good(command("runtime", *url, "--api-key-file", token, "agents", "ls"))
 
 
 def test_nobody_listens(command: Run, tmp_path: Path) -> None:
@@ -672,20 +678,23 @@ def test_doctor_asks_the_server_that_is_named(command: Run, server: Any, tmp_pat
     assert "unencrypted" in clear["found"]
 
 
-def test_doctor_asks_the_server_of_the_home(command: Run, tmp_path: Path) -> None:
-    with running(tcp=False, runtime=RuntimeOptions(port=None)) as guarded:
-        assert guarded.runtime_unix_url
+def test_doctor_asks_the_server_of_the_home(command: Run, guarded: Any) -> None:
+    found = {
+        one["check"]: one for one in findings(command("doctor", "--json", "--home", guarded.home))
+    }
+    assert found["its answer"]["status"] == "ok", found
+    assert "runtime.sock (0600)" in found["runtime"]["found"]
+    assert found["its parts"]["status"] in {"ok", "warn"}
+    token = guarded.home / "runtime.token"
+    right = token.read_text()
+    token.write_text("another\n")
+    try:
         done = command("doctor", "--json", "--home", guarded.home)
-        found = {one["check"]: one for one in findings(done)}
-        assert found["its answer"]["status"] == "ok", found
-        assert "runtime.sock (0600)" in found["runtime"]["found"]
-        (guarded.home / "runtime.token").write_text("another\n")
-        found = {
-            one["check"]: one
-            for one in findings(command("doctor", "--json", "--home", guarded.home))
-        }
-        assert found["its answer"]["status"] == "fail"
-        assert "OSTIARY_RUNTIME_API_KEY_FILE" in found["its answer"]["next"]
+    finally:
+        token.write_text(right)
+    found = {one["check"]: one for one in findings(done)}
+    assert found["its answer"]["status"] == "fail"
+    assert "OSTIARY_RUNTIME_API_KEY_FILE" in found["its answer"]["next"]
 
 
 def test_env_names_the_runtime_of_the_home(command: Run, server: Any) -> None:
