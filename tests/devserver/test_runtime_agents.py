@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -209,6 +210,36 @@ def test_work_that_was_in_hand_ends_with_the_process(tmp_path: Path) -> None:
         assert Api(server).get(path)[1]["status"] in {"cancelled", "failed"}
         (approval,) = Api(server).get("approvals")[1]
         assert approval["status"] == "Expired"
+
+
+def test_a_task_that_takes_too_long() -> None:
+    gate = threading.Event()
+    tools = {"wait_here": lambda: gate.wait(PATIENCE)}
+    runtime = RuntimeOptions(port=None, tools=tools, workflow_timeout=0.05)
+    with running(demo=True, tcp=False, runtime=runtime) as server:
+        api = Api(server)
+        try:
+            source = "agent slow { action work { wait_here() } }"
+            api.post("agents", {"id": "slow", "name": "slow", "dsl": source})
+            execution_id = api.post("agents/slow/execute", {})[1]["execution_id"]
+            assert ended(api, "slow", execution_id)["status"] in {"timed_out", "failed"}
+            assert api.get("agents/slow")[1]["state"] == "error"
+        finally:
+            gate.set()
+
+
+def test_a_page_for_readers(server: RunningVault, api: Api) -> None:
+    api.post("agents", AGENT | {"name": "A*b\n# c", "description": "<script>"})
+    with Web(server.runtime_socket) as web:
+        for path in ("/agents.md", "/.well-known/agents.md"):
+            reply = web.get(path)
+            assert reply["content-type"] == "text/markdown; charset=utf-8"
+            assert reply.body.decode().splitlines() == [
+                "# Agents",
+                "",
+                "- `agent-123` Sample agent: The guide's agent",
+                "- `agent-7` A\\*b \\# c: \\<script\\>",
+            ]
 
 
 # -- approvals ----------------------------------------------------------------

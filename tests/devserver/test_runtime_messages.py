@@ -96,6 +96,16 @@ def test_unknown_recipients_and_messages(api: Api) -> None:
     assert api.get("messages/who/status")[1]["code"] == "MESSAGE_NOT_FOUND"
 
 
+def test_a_new_agent_does_not_get_the_old_ones_messages(api: Api) -> None:
+    body = {"id": "a", "name": "n"}
+    api.post("agents", body)
+    sent = api.post("agents/a/messages", {"sender": "me", "payload": 1})[1]
+    api.delete("agents/a")
+    api.post("agents", body)
+    assert api.get("agents/a/messages")[1] == {"messages": []}
+    assert api.get(f"messages/{sent['message_id']}/status")[1]["status"] == "expired"
+
+
 # -- channels -----------------------------------------------------------------
 
 

@@ -5,6 +5,7 @@ Neighbours: `agents` does it, `executions` has them work.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final, final
 
 import msgspec
@@ -17,6 +18,7 @@ from .agents import Agents
 from .context import Context
 from .reading import Body, flag, invalid
 from .routing import route
+from .text import Text
 
 __all__ = ["AgentEndpoints"]
 
@@ -41,6 +43,7 @@ class _Agent(msgspec.Struct, kw_only=True):
 
 _AGENT: Final = Body(_Agent)
 _CHANGES: Final = Body(dict[str, Any])
+_MARKUP: Final = re.compile(r"[\\`*_{}\[\]<>()#+!|~&-]")
 _MEMBERS: Final = frozenset(_Agent.__struct_fields__) - {"id"}
 
 
@@ -60,6 +63,8 @@ class AgentEndpoints:
             route("DELETE", "/agents/{id}", self._delete),
             route("GET", "/agents/{id}/status", self._status),
             route("GET", "/agents/{id}/metrics", self._metrics),
+            route("GET", "/agents.md", self._page, prefix=""),
+            route("GET", "/.well-known/agents.md", self._page, prefix=""),
         ]
 
     def gauges(self) -> dict[str, int | float]:
@@ -99,6 +104,14 @@ class AgentEndpoints:
                 for record in agents
             ]
         )
+
+    async def _page(self, request: Request) -> ASGIApp:
+        """Say in Markdown who there is, for an agent that reads."""
+        lines = ["# Agents", ""]
+        for record in self._agents.all():
+            about = f": {record.description}" if record.description else ""
+            lines.append(f"- `{_in_code(record.id)}` {_in_line(record.name + about)}")
+        return Text("\n".join([*lines, ""]), kind=b"text/markdown; charset=utf-8")
 
     async def _create(self, request: Request) -> ASGIApp:
         body = await _AGENT.read(request)
@@ -144,6 +157,15 @@ class AgentEndpoints:
         agent_id: str = request.path_params["id"]
         self._agents.delete(agent_id)
         return Json({"id": agent_id, "status": "deleted"})
+
+
+def _in_line(text: str) -> str:
+    """Return words of a caller as words: no markup, no second line."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.split()))
+
+
+def _in_code(text: str) -> str:
+    return text.replace("`", "'")
 
 
 def check_definition(agent: _Agent) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import logging
 import re
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Final, cast, final
 
@@ -61,6 +61,8 @@ class Agents:
         self._known: dict[str, AgentRecord] = dict(self._records.items())
         self._running: dict[str, dict[str, Execution]] = {}
         self._since_pruned = 0
+        self.forgetting: list[Callable[[str], None]] = []
+        """Called with the id of each agent that is deleted."""
         self._started = context.clock.wall()
         self._end_interrupted()
 
@@ -148,7 +150,10 @@ class Agents:
                 409, "AGENT_BUSY", "the agent has tasks in hand; wait for them to end"
             )
         del self._known[agent_id]
-        self._records.delete(agent_id)
+        with self._context.store.transaction():
+            self._records.delete(agent_id)
+            for forget in self.forgetting:
+                forget(agent_id)
         self._context.events.publish("agent.deleted", agent_id)
 
     # -- what it does -------------------------------------------------------

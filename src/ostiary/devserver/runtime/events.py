@@ -33,7 +33,7 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     sequence: int
     type: str
     timestamp: str
-    payload: dict[str, Any] = {}
+    payload: dict[str, Any]
     agent_id: str | None = None
 
 

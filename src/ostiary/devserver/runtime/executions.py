@@ -74,25 +74,38 @@ class Executions:
         *,
         headers: Mapping[str, str] | None = None,
         execution_id: str | None = None,
+        held: bool = False,
     ) -> Execution:
         """Have an agent work and return when it is done, within `workflow_timeout`.
 
-        What goes wrong is raised, and on record. 409 for an agent that cannot work here.
+        What goes wrong is raised, and on record. 409 for an agent that cannot work here, 504
+        when the time is over. A `held` task, and each of an agent whose metadata has
+        `"approval": "required"`, waits for somebody's approval first.
         """
         record = self._able(agent_id)
-        async with self._agents.task(agent_id, kind, execution_id=execution_id) as execution:
-            async with asyncio.timeout(self._context.runtime.workflow_timeout):
-                execution.result = await self.output(record, given, headers or {})
-        return execution
+        execution_id = execution_id or self._context.new_id()
+        if held or record.metadata.get("approval") == "required":
+            await self._approvals.hold(
+                agent_id,
+                "Other",
+                f"Run {kind} {execution_id}",
+                reason="the agent's tasks need an approval",
+                snapshot={"execution_id": execution_id},
+            )
+        try:
+            async with self._agents.task(agent_id, kind, execution_id=execution_id) as execution:
+                async with asyncio.timeout(self._context.runtime.workflow_timeout):
+                    execution.result = await self.output(record, given, headers or {})
+            return execution
+        except TimeoutError:
+            pass
+        raise HttpRefusal(504, "TASK_TIMED_OUT", "the task took longer than the runtime allows")
 
     def begin(self, agent_id: str, given: Any, kind: str, *, held: bool = False) -> Execution:
-        """Have an agent work in the background; return what is on record of it now.
-
-        A `held` one waits for somebody's approval first.
-        """
-        record = self._able(agent_id)
+        """Have an agent work in the background; return what is on record of it now."""
+        self._able(agent_id)
         execution = self._agents.queue(agent_id, kind)
-        work = self._later(execution, given, held=held or _needs_approval(record))
+        work = self._later(execution, given, held=held)
         task = asyncio.get_running_loop().create_task(work)
         self._background[execution.execution_id] = task
         task.add_done_callback(lambda _: self._background.pop(execution.execution_id, None))
@@ -101,15 +114,9 @@ class Executions:
     async def _later(self, execution: Execution, given: Any, *, held: bool) -> None:
         execution_id, agent_id = execution.execution_id, execution.agent_id
         try:
-            if held:
-                await self._approvals.hold(
-                    agent_id,
-                    "Other",
-                    f"Run {execution.kind} {execution_id}",
-                    reason="the agent's tasks need an approval",
-                    snapshot={"execution_id": execution_id},
-                )
-            await self.perform(agent_id, given, execution.kind, execution_id=execution_id)
+            await self.perform(
+                agent_id, given, execution.kind, execution_id=execution_id, held=held
+            )
         except asyncio.CancelledError:
             self._agents.end_queued(execution_id, "cancelled", "cancelled before it began")
         except HttpRefusal as refusal:
@@ -196,10 +203,6 @@ class Executions:
         if execution is None or execution.agent_id != request.path_params["id"]:
             raise HttpRefusal(404, "EXECUTION_NOT_FOUND", "the agent has no execution of this id")
         return execution
-
-
-def _needs_approval(record: AgentRecord) -> bool:
-    return record.metadata.get("approval") == "required"
 
 
 def _said(record: AgentRecord, given: Any) -> dict[str, Any]:

@@ -69,6 +69,7 @@ class Messages:
         for message in self._messages.all():
             if message.status == "pending":
                 self._queues.setdefault(message.recipient, []).append(message.message_id)
+        context.agents.forgetting.append(self._forget)
 
     def send(
         self,
@@ -134,6 +135,14 @@ class Messages:
                 if message is not None and self._late(message):
                     message.status = "expired"
                     self._messages.put(message_id, message)
+
+    def _forget(self, agent_id: str) -> None:
+        """Let what waits for an agent expire: another of that id is somebody else."""
+        for message_id in self._queues.pop(agent_id, []):
+            message = self._messages.get(message_id)
+            if message is not None:
+                message.status = "expired"
+                self._messages.put(message_id, message)
 
     def _late(self, message: Message) -> bool:
         return self._context.clock.wall() >= message.expires_at

@@ -12,13 +12,14 @@ from typing import Any, Final, final
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..http.front import Json
 from .context import Context, Group
 from .health import version
 from .meter import Meter
 from .routing import route
+from .text import Text
 
 __all__ = ["Metrics"]
 
@@ -112,7 +113,7 @@ class Metrics:
         )
 
     async def _prometheus(self, request: Request) -> ASGIApp:
-        return _Text(self.text())
+        return Text(self.text(), kind=_TEXT)
 
     def text(self) -> str:
         """Return the figures in Prometheus' text format."""
@@ -189,19 +190,3 @@ def _family(
 
 def _escaped(text: str) -> str:
     return text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
-
-
-@final
-class _Text:
-    """An answer that is plain text; an ASGI application."""
-
-    def __init__(self, text: str) -> None:
-        self._body = text.encode()
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        headers = [
-            (b"content-type", _TEXT),
-            (b"content-length", str(len(self._body)).encode()),
-        ]
-        await send({"type": "http.response.start", "status": 200, "headers": headers})
-        await send({"type": "http.response.body", "body": self._body})

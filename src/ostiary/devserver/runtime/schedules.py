@@ -314,13 +314,12 @@ class Schedules:
             )
             run.execution_id = execution.execution_id
             run.status = "Succeeded"
-        except TimeoutError:
-            run.status, run.error = "TimedOut", "it took longer than the runtime allows"
         except asyncio.CancelledError:
             run.status, run.error = "Failed", "the run was cancelled"
             cancelled = True
         except HttpRefusal as refusal:
-            run.status, run.error = "Failed", refusal.message
+            run.status = "TimedOut" if refusal.code == "TASK_TIMED_OUT" else "Failed"
+            run.error = refusal.message
         except Exception as error:  # noqa: BLE001 - it is on record, and nobody waits for it
             run.status, run.error = "Failed", type(error).__name__
         self._ended(job, run, loop.time() - began)
