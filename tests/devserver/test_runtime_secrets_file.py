@@ -194,7 +194,7 @@ def test_every_other_place_is_refused(ask: Asking, home: Path, tmp_path: Path) -
     before = sorted(str(one) for one in home.rglob("*"))
     for path in elsewhere(home):
         answer = ask.configure(config(path), 422)
-        assert answer["code"] == "SECRET_BACKEND_REFUSED", path
+        assert answer["code"] == "SECRET_PATH_REFUSED", path
         assert KEY not in json.dumps(answer)
     assert list(outside.iterdir()) == []
     assert sorted(str(one) for one in home.rglob("*")) == before

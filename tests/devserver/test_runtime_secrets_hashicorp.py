@@ -242,6 +242,16 @@ REFUSED: dict[str, tuple[dict[str, Any], str, str]] = {
 }
 
 
+# Clients keep nothing of an answer to what held a secret but its code.
+CODES = {
+    "a wrong token": "SECRET_LOGIN_REFUSED",
+    "a wrong secret id": "SECRET_LOGIN_REFUSED",
+    "aws": "SECRET_METHOD_UNSUPPORTED",
+    "no such mount": "SECRET_MOUNT_NOT_FOUND",
+    "in clear": "SECRET_ADDRESS_UNENCRYPTED",
+}
+
+
 @pytest.mark.parametrize("case", REFUSED)
 def test_what_is_refused(ask: Asking, hashicorp: HashicorpServer, case: str) -> None:
     changes, field, why = REFUSED[case]
@@ -250,6 +260,7 @@ def test_what_is_refused(ask: Asking, hashicorp: HashicorpServer, case: str) -> 
     answer = ask.refused(vault(hashicorp, **changes))
     assert answer["details"]["field"] == field
     assert why in answer["error"]
+    assert answer["code"] == CODES.get(case, "VALIDATION_FAILED")
     assert ask("GET", "/secrets/agent-1/kept") == {"value": VALUE}
 
 
@@ -272,7 +283,7 @@ def test_a_policy_that_cannot_list(ask: Asking, hashicorp: HashicorpServer) -> N
 def test_a_sealed_vault(ask: Asking, hashicorp: HashicorpServer) -> None:
     hashicorp.vaults.sealed = True
     answer = ask.refused(vault(hashicorp))
-    assert answer["details"]["reason"] == "SECRET_BACKEND_UNAVAILABLE"
+    assert answer["code"] == "SECRET_BACKEND_UNAVAILABLE"
     assert "sealed" in answer["error"]
     hashicorp.vaults.sealed = False
     ask.configure(vault(hashicorp))
@@ -288,7 +299,7 @@ def test_a_server_that_is_no_vault(ask: Asking) -> None:
     with running(tcp=True) as other:
         config = {"url": other.governance_url, "auth_method": "token", "token": TOKEN}
         answer = ask.refused({"backend_type": "vault", "vault_config": config})
-    assert answer["details"]["reason"] == "SECRET_BACKEND_FAILED"
+    assert answer["code"] == "SECRET_BACKEND_FAILED"
 
 
 def test_a_vault_that_is_gone(ask: Asking, hands: Hands) -> None:
@@ -298,7 +309,7 @@ def test_a_vault_that_is_gone(ask: Asking, hands: Hands) -> None:
         ask.configure(config)
     assert ask("GET", "/secrets/agent-1/db", status=503)["code"] == "SECRET_BACKEND_UNAVAILABLE"
     answer = ask.configure(config, 422)
-    assert answer["details"]["reason"] == "SECRET_BACKEND_UNAVAILABLE"
+    assert answer["code"] == "SECRET_BACKEND_UNAVAILABLE"
     assert TOKEN not in json.dumps(answer)
     # The way out of it needs no vault.
     ask.configure({"backend_type": "sealed"})
@@ -354,7 +365,7 @@ def test_a_vault_that_does_not_answer(
     monkeypatch.setattr(module, "_SECONDS", 0.05)
     hashicorp.faults.add(HttpFault(path="/v1/sys/health", delay=60))
     answer = ask.configure(vault(hashicorp), 422)
-    assert answer["details"]["reason"] == "SECRET_BACKEND_TIMEOUT"
+    assert answer["code"] == "SECRET_BACKEND_TIMEOUT"
 
 
 def test_looking_after_it_makes_no_new_logins(ask: Asking, hashicorp: HashicorpServer) -> None:
@@ -449,6 +460,7 @@ def test_with_demo_the_guide_s_vault_is_there(tmp_path: Path) -> None:
         reply = web.post("/api/v1/secrets/config", config)
         assert reply.status == 422
         assert "--map" in reply.document["error"]
+        assert reply.document["code"] == "SECRET_ADDRESS_REFUSED"
 
 
 def test_a_name_that_was_mapped_is_not_taken_by_demo(tmp_path: Path) -> None:

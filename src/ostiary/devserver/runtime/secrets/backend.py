@@ -18,6 +18,7 @@ __all__ = [
     "VALUE_LIMIT",
     "Backend",
     "Stored",
+    "Unusable",
     "broken",
     "check_agent",
     "check_name",
@@ -110,7 +111,11 @@ def broken(message: str) -> HttpRefusal:
     return HttpRefusal(502, "SECRET_BACKEND_FAILED", message)
 
 
-def refused(message: str, *, field: str | None = None) -> HttpRefusal:
-    """Return a 422: a configuration that cannot be used."""
+class Unusable(HttpRefusal):
+    """422: a configuration that cannot be used; `code` says why, since clients keep no more."""
+
+
+def refused(code: str, message: str, *, field: str | None = None) -> Unusable:
+    """Return the refusal of a configuration; `field` is the member to change."""
     details = {"field": field, "fields": [field]} if field else None
-    return HttpRefusal(422, "SECRET_BACKEND_REFUSED", message, details=details)
+    return Unusable(422, code, message, details=details)

@@ -77,7 +77,11 @@ def secret_file(home: Path, text: str | None) -> Path:
     own = home / "runtime" / "secrets"
     given = text or _DEFAULT
     if "\0" in given or ".." in given.split("/"):
-        raise refused("file_path has a part that leads out of the home", field="file_path")
+        raise refused(
+            "SECRET_PATH_REFUSED",
+            "file_path has a part that leads out of the home",
+            field="file_path",
+        )
     path = own
     try:
         # A relative path lands below the first; an absolute one replaces it.
@@ -88,12 +92,14 @@ def secret_file(home: Path, text: str | None) -> Path:
         inside = link = False
     if not inside or link:
         raise refused(
+            "SECRET_PATH_REFUSED",
             "file_path does not lie below the home of this server, or is a link; give a path "
             "relative to its runtime/secrets directory",
             field="file_path",
         )
     if path.suffix in _NOT_OURS or path.parent.name == "keys":
         raise refused(
+            "SECRET_PATH_REFUSED",
             "file_path is named as the server's own files are; let it end in .enc",
             field="file_path",
         )
@@ -212,7 +218,9 @@ class EncryptedFile:
             found = None
         if found is None or found.format != _FORMAT:
             raise refused(
-                "the file at file_path holds something else; give another path", field="file_path"
+                "SECRET_FILE_REFUSED",
+                "the file at file_path holds something else; give another path",
+                field="file_path",
             )
         if (
             found.version != 1
@@ -220,7 +228,11 @@ class EncryptedFile:
             or not 8192 <= found.memory_bytes <= _MOST_MEMORY
             or len(found.salt) != pwhash.argon2id.SALTBYTES
         ):
-            raise refused("the secrets file is not one that this version writes", field="file_path")
+            raise refused(
+                "SECRET_FILE_REFUSED",
+                "the secrets file is not one that this version writes",
+                field="file_path",
+            )
         key = self._key_for(found)
         try:
             return _ITEMS.decode(SecretBox(key.reveal_bytes()).decrypt(found.sealed))
@@ -228,6 +240,7 @@ class EncryptedFile:
             pass
         self._key = None
         raise refused(
+            "SECRET_KEY_REFUSED",
             "the secrets file does not open: the key is another one, or the file was altered",
             field="encryption_key",
         )
@@ -280,10 +293,16 @@ def _read(path: Path) -> bytes:
     with os.fdopen(handle, "rb") as file:
         found = os.fstat(handle)
         if not stat.S_ISREG(found.st_mode) or found.st_size > _MOST_BYTES:
-            raise refused("file_path is no file, or one that is too large", field="file_path")
+            raise refused(
+                "SECRET_FILE_REFUSED",
+                "file_path is no file, or one that is too large",
+                field="file_path",
+            )
         if found.st_uid != os.geteuid() or found.st_mode & 0o077:
             raise refused(
-                "the secrets file can be read by others; run `chmod 600` on it", field="file_path"
+                "SECRET_FILE_REFUSED",
+                "the secrets file can be read by others; run `chmod 600` on it",
+                field="file_path",
             )
         return file.read()
 

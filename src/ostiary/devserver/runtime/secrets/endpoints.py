@@ -26,7 +26,7 @@ from ...maps import Map, Maps
 from ..context import Context
 from ..reading import Body, invalid
 from ..routing import route
-from .backend import VALUE_LIMIT, Backend, Stored, broken, check_agent, check_name
+from .backend import VALUE_LIMIT, Backend, Stored, Unusable, broken, check_agent, check_name
 from .sealed import Sealed, committed, read_sealed, write_sealed
 from .settings import BackendConfig
 
@@ -253,24 +253,24 @@ class Secrets:
     ) -> AsyncGenerator[Backend]:
         """Lend the backend; `action` on a secret goes on the vault's record, once it is done."""
         problem: HttpRefusal | None = None
-        async with self._current().used() as backend:
-            try:
+        kind = ""
+        try:
+            async with self._current().used() as backend:
+                kind = backend.kind
                 yield backend
-            except HttpRefusal as refusal:
-                if refusal.code != "SECRET_BACKEND_REFUSED":
-                    raise
-                problem = refusal
+        except Unusable as refusal:
+            problem = refusal
         if problem is not None:
             # It passed its check once: what is wrong now is not this request's fault.
             raise broken(problem.message)
         # The sealed store's own changes are on record already, with the vault's words.
-        if action is not None and not (backend.kind == "sealed" and action != "retrieve"):
+        if action is not None and not (kind == "sealed" and action != "retrieve"):
             event = Event(
                 f"credential.{action}",
                 action,
                 agent=agent_id,
                 resource=f"runtime/secrets/{agent_id}/{name}",
-                reason=f"by the runtime, {backend.kind}",
+                reason=f"by the runtime, {kind}",
             )
             with committed(self._context.vault, event):
                 pass
@@ -341,9 +341,9 @@ async def _checked(backend: Backend) -> None:
         raise problem
     raise HttpRefusal(
         422,
-        "SECRET_BACKEND_REFUSED",
+        problem.code,
         f"{problem.message}; the backend is as it was before",
-        details={**(problem.details or {}), "reason": problem.code},
+        details=problem.details,
     )
 
 

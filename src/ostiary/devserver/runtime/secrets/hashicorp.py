@@ -31,7 +31,7 @@ from ....secret import Secret
 from ...clock import Clock
 from ...http.refusals import HttpRefusal
 from ...maps import Maps
-from .backend import Stored, broken, refused, too_slow, unavailable
+from .backend import Stored, Unusable, broken, refused, too_slow, unavailable
 from .settings import VaultConfig
 
 __all__ = ["Hashicorp"]
@@ -158,12 +158,14 @@ class Hashicorp:
         here = is_this_machine(base.address.host if mapped is None else mapped.host)
         if only_mapped and mapped is None and not here:
             raise refused(
+                "SECRET_ADDRESS_REFUSED",
                 "this server asks nobody for a key, so it calls no vault but those of this "
                 "machine; start it with --map NAME=ADDRESS to allow this one",
                 field="vault_config.url",
             )
         if not base.tls and not here:
             raise refused(
+                "SECRET_ADDRESS_UNENCRYPTED",
                 "the url sends the token unencrypted to another machine; use https://",
                 field="vault_config.url",
             )
@@ -282,13 +284,12 @@ class Hashicorp:
         try:
             answer = await self._ask("GET", path, _MountAnswer)
             info = None if answer is None else answer.data
-        except HttpRefusal as refusal:
-            # It is told like a mount that is there and not for this login.
-            if refusal.code != "SECRET_BACKEND_REFUSED":
-                raise
+        except Unusable:
+            pass  # it is told like a mount that is there and not for this login
         version = None if info is None or info.options is None else info.options.get("version")
         if info is None or info.type != "kv" or version != "2":
             raise refused(
+                "SECRET_MOUNT_NOT_FOUND",
                 f"{self._at} has no KV engine of version 2 at this mount_path, or none that this "
                 "login may use",
                 field="vault_config.mount_path",
@@ -302,8 +303,9 @@ class Hashicorp:
         allowed = set[str]() if answer is None else set(answer.data.get(path, ()))
         if "root" not in allowed and (missing := _NEEDED - allowed):
             raise refused(
+                "SECRET_PERMISSION_MISSING",
                 f"{self._at} does not let this login {' and '.join(sorted(missing))} secrets "
-                f"below {self._mount}/data/{self._prefix}; extend its policy"
+                f"below {self._mount}/data/{self._prefix}; extend its policy",
             )
 
     async def _count_all(self) -> None:
@@ -314,9 +316,8 @@ class Hashicorp:
             for agent in agents:
                 if agent.endswith("/"):
                     await self.names(agent.rstrip("/"))
-        except HttpRefusal as refusal:
-            if refusal.code != "SECRET_BACKEND_REFUSED":
-                raise
+        except Unusable:
+            pass
 
     # -- asking ---------------------------------------------------------------
 
@@ -341,7 +342,10 @@ class Hashicorp:
             if token is not None:
                 status, body = await self._send(method, path, document, token, check=True)
         if status == 403:
-            raise refused(f"{self._at} does not accept this login, or its policy forbids this path")
+            raise refused(
+                "SECRET_PERMISSION_MISSING",
+                f"{self._at} does not accept this login, or its policy forbids this path",
+            )
         if status == 404 or kind is None:
             return None
         return self._decoded(body, kind)
@@ -476,6 +480,7 @@ class Hashicorp:
 
     def _no_login(self, method: str) -> Exception:
         return refused(
+            "SECRET_LOGIN_REFUSED",
             f"{self._at} does not accept this {method} login",
             field=f"vault_config.{'token' if method == 'token' else 'auth_method'}",
         )
@@ -492,6 +497,7 @@ class Hashicorp:
             pass
         if not text or not text.isprintable():
             raise refused(
+                "SECRET_LOGIN_REFUSED",
                 "the service account's token cannot be read; outside of a cluster use token or "
                 "approle",
                 field="vault_config.auth_method",

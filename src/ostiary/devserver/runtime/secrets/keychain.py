@@ -71,7 +71,9 @@ def find_keyring() -> KeyringBackend:
     """Return the keyring to use; refuse with the reason where there is none fit for secrets."""
     if importlib.util.find_spec("keyring") is None:
         raise refused(
-            "the keychain needs the package keyring: `pip install keyring`", field="backend_type"
+            "SECRET_KEYCHAIN_REFUSED",
+            "the keychain needs the package keyring: `pip install keyring`",
+            field="backend_type",
         )
     import keyring
     from keyring.backends.chainer import ChainerBackend
@@ -91,7 +93,9 @@ def find_keyring() -> KeyringBackend:
             if reason is None:
                 return choice  # type: ignore[no-any-return]
             problem = reason
-    raise refused(f"{problem}; choose another backend", field="backend_type")
+    raise refused(
+        "SECRET_KEYCHAIN_REFUSED", f"{problem}; choose another backend", field="backend_type"
+    )
 
 
 @final
@@ -119,7 +123,9 @@ class Keychain:
             kept = ring.get_password(self._service, _PROBE) == word
             ring.delete_password(self._service, _PROBE)
             if not kept:
-                raise refused("the keychain does not give back what it was given")
+                raise refused(
+                    "SECRET_KEYCHAIN_REFUSED", "the keychain does not give back what it was given"
+                )
             self._names()
 
         await self._do(probe)

@@ -75,6 +75,7 @@ class VaultConfig(msgspec.Struct, kw_only=True):
         method = self.auth_method
         if method == "aws_iam":
             raise refused(
+                "SECRET_METHOD_UNSUPPORTED",
                 "aws_iam is not supported: it needs signed requests to AWS; use token, approle "
                 "or kubernetes",
                 field="vault_config.auth_method",
