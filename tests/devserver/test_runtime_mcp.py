@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -68,11 +69,11 @@ def info(api: Api, name: str) -> Any:
     return found
 
 
-def wait_for(api: Api, name: str, status: str) -> Any:
-    """Return the server's information once it has that status."""
+def wait_for(api: Api, name: str, status: str, *, running: bool = False) -> Any:
+    """Return the server's information once it has that status, and a process if it must."""
     for _ in range(1000):
         found = info(api, name)
-        if found["status"] == status:
+        if found["status"] == status and (found["pid"] or not running):
             return found
         time.sleep(0.01)
     raise AssertionError(f"{name} never was {status}: {found}")
@@ -317,6 +318,27 @@ def test_a_server_that_does_not_start_says_why(
         assert api.post(f"{path}/connect")[0] == status
     finally:
         assert api.delete(path)[0] == 200
+
+
+@pytest.mark.parametrize("ending", ["disconnect", "remove"])
+def test_a_start_may_be_broken_off(api: Api, ending: str) -> None:
+    name = f"slow-{ending}"
+    config = {"name": name, "command": [sys.executable, "-c", WAITS], "timeout_seconds": 60}
+    api.post("mcp/servers", config)
+    answers: list[tuple[int, Any]] = []
+    connecting = threading.Thread(
+        target=lambda: answers.append(api.post(f"mcp/servers/{name}/connect"))
+    )
+    connecting.start()
+    pid = wait_for(api, name, "connecting", running=True)["pid"]
+    if ending == "disconnect":
+        assert api.post(f"mcp/servers/{name}/disconnect")[0] == 200
+        assert info(api, name)["status"] == "disconnected"
+    assert api.delete(f"mcp/servers/{name}")[0] == 200
+    connecting.join()
+    ((status, refused),) = answers
+    assert (status, refused["code"]) == (503, "MCP_SERVER_UNAVAILABLE")
+    assert not is_alive(pid)
 
 
 def test_one_dead_server_does_not_hide_the_others(api: Api, server: str, tmp_path: Path) -> None:

@@ -151,7 +151,7 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
         taking(file_path=TEXT_PARAMETER, webhook=TEXT_PARAMETER),
         taking(webhook=TEXT_PARAMETER, note=TEXT_PARAMETER),
     ),
-    ("asks-for-secret", taking(apiKey=TEXT_PARAMETER), taking(max_tokens={"type": "integer"})),
+    ("asks-for-secret", taking(apiKey=TEXT_PARAMETER), taking(next_page_token=TEXT_PARAMETER)),
     ("asks-for-personal-data", taking(credit_card=TEXT_PARAMETER), taking(card=TEXT_PARAMETER)),
     (
         "any-path",
@@ -441,3 +441,15 @@ def test_reading_is_bounded() -> None:
 )
 def test_nested_repetition(pattern: str, costly: bool) -> None:
     assert signs.repeats_repetition(pattern) is costly
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("page_token", "nextPageToken", "max_tokens", "secret_name", "credential_ref"),
+        *("file_type", "fileFormat", "zip_code", "root_element", "recount", "description"),
+        *("curly", "hostess", "bank_statement"),
+    ],
+)
+def test_harmless_names_stay_harmless(name: str) -> None:
+    assert found_in(taking(**{name: TEXT_PARAMETER})) == set()
