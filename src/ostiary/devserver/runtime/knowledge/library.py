@@ -102,12 +102,7 @@ class Library:
         older = Filter()
         older.same("source", metadata["source"])
         older.prefix(f"{prefix}#")
-
-        def write() -> None:
-            self._vectors.put(prepared, self._embedding.name)
-            self._vectors.remove_all(older, keep=[item.id for item in items])
-
-        await self._run(write)
+        await self._run(lambda: self._vectors.put(prepared, self._embedding.name, older))
         return [item.id for item in items]
 
     async def get(self, item_id: str) -> Item:

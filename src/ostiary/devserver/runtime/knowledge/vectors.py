@@ -133,9 +133,19 @@ class Vectors:
 
     # -- changes --------------------------------------------------------------
 
-    def put(self, items: Iterable[tuple[Item, Sequence[Passage]]], embedding: str) -> None:
-        """Write items with their passages, in place of those with the same ids: all or none."""
+    def put(
+        self,
+        items: Iterable[tuple[Item, Sequence[Passage]]],
+        embedding: str,
+        instead_of: Filter | None = None,
+    ) -> None:
+        """Write items with their passages, in place of those with the same ids: all or none.
+
+        What fits `instead_of` is removed before.
+        """
         with self._db:
+            if instead_of is not None:
+                self._remove(instead_of.sql, instead_of.values)
             for item, passages in items:
                 self._remove("id = ?", (item.id,))
                 metadata = item.metadata
@@ -163,11 +173,10 @@ class Vectors:
         self._counted()
         return gone > 0
 
-    def remove_all(self, only: Filter, keep: Sequence[str] = ()) -> int:
-        """Remove what fits a filter, but for some ids; return how many."""
-        kept = f"id NOT IN ({', '.join('?' * len(keep))})" if keep else "1"
+    def remove_all(self, only: Filter) -> int:
+        """Remove what fits a filter; return how many."""
         with self._db:
-            gone = self._remove(f"({only.sql}) AND {kept}", (*only.values, *keep))
+            gone = self._remove(only.sql, only.values)
         self._counted()
         return gone
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Final, Literal, cast
 from urllib.parse import urlsplit
 
@@ -58,14 +58,16 @@ def _says(*patterns: signs.Pattern) -> Callable[[Reading], Iterator[str]]:
     return find
 
 
-def _asks(*wanted: str, unless_chosen: bool = True) -> Callable[[Reading], Iterator[str]]:
+def _asks(
+    *wanted: str, but: Sequence[str] = (), unless_chosen: bool = True
+) -> Callable[[Reading], Iterator[str]]:
     """Parameters that are texts and are named so; `a b` are words next to one another."""
 
     def find(reading: Reading) -> Iterator[str]:
         for one in reading.parameters:
             if (unless_chosen and one.chosen) or not one.is_text:
                 continue
-            if signs.named(one.words, wanted):
+            if signs.named(one.words, wanted) and not signs.named(one.words, but):
                 yield one.where
 
     return find
@@ -178,8 +180,8 @@ def _addresses(reading: Reading) -> Iterator[str]:
             yield one.where
 
 
-_secrets: Final = _asks(*signs.SECRETS, unless_chosen=False)
-_paths: Final = _asks(*signs.PATHS)
+_secrets: Final = _asks(*signs.SECRETS, but=signs.NO_SECRETS, unless_chosen=False)
+_paths: Final = _asks(*signs.PATHS, but=signs.NO_PATHS)
 _private_context: Final = _says(signs.PRIVATE_CONTEXT)
 
 

@@ -148,7 +148,11 @@ class Sessions:
             await self._ready.wait()
             self._ready.clear()
             while self._queue:
-                await self._analyse(self._reviews[heapq.heappop(self._queue)[2]])
+                review = self._reviews[heapq.heappop(self._queue)[2]]
+                try:
+                    await self._analyse(review)
+                except Exception as error:  # noqa: BLE001 - those behind it have a right to theirs
+                    _log.error("an analysis could not be filed: %s", type(error).__name__)
 
     async def _analyse(self, review: Review) -> None:
         review.analysis_id = review.analysis_id or self._context.new_id("an")

@@ -149,7 +149,7 @@ HTTPS_NAME: Final = re.compile(
 # -- words of names -------------------------------------------------------------------------
 
 RIGHTS: Final = (
-    *("sudo", "root", "superuser", "privileged", "elevated", "setuid", "impersonate", "runas"),
+    *("sudo", "superuser", "privileged", "elevated", "setuid", "impersonate", "runas"),
     *("run as", "as admin", "as root", "as user", "is admin", "on behalf of", "escalate"),
 )
 ROLES: Final = ("role", "roles", "permission", "permissions", "scope", "scopes", "privilege")
@@ -167,6 +167,13 @@ SECRETS: Final = (
     *("private key", "signing key", "encryption key", "ssh key", "token", "credential"),
     *("credentials", "cookie", "cookies", "otp", "mnemonic", "seed phrase", "bearer"),
 )
+# Names of secrets and of pages are what should be asked for instead.
+NO_SECRETS: Final = (
+    *("page token", "next token", "continuation token", "sync token", "cursor token"),
+    *("token type", "token count", "token limit", "secret name", "secret id", "secret ref"),
+    *("credential name", "credential id", "credential ref", "credentials ref", "token id"),
+    *("token name", "password policy", "password length"),
+)
 PERSONAL: Final = (
     *("ssn", "social security", "credit card", "card number", "cvv", "cvc", "iban", "passport"),
     *("date of birth", "birth date", "birthdate", "medical", "diagnosis", "tax id"),
@@ -174,6 +181,10 @@ PERSONAL: Final = (
 PATHS: Final = (
     *("path", "paths", "file", "files", "filename", "filepath", "dir", "directory", "folder"),
     *("pathname", "file name", "working directory", "cwd"),
+)
+NO_PATHS: Final = (
+    *("file type", "file types", "file format", "file size", "file id", "file extension"),
+    *("file count", "file kind", "file encoding", "file mode", "path type", "path style"),
 )
 ADDRESSES: Final = (
     *("url", "urls", "uri", "endpoint", "webhook", "callback", "host", "hostname", "domain"),
@@ -185,10 +196,10 @@ COMMANDS: Final = (
     *("shellcode", "commandline", "command line", "subprocess"),
 )
 CODE: Final = (
-    *("code", "source", "source code", "expression", "expr", "formula", "template", "program"),
+    *("code", "source code", "expression", "expr", "formula", "template", "program"),
     *("python", "javascript", "snippet", "lambda", "function body", "args", "arguments"),
 )
-QUERIES: Final = ("sql", "cypher", "where clause", "raw query", "sparql", "statement")
+QUERIES: Final = ("sql", "cypher", "where clause", "raw query", "sparql")
 AMOUNTS: Final = (
     *("count", "limit", "amount", "iterations", "repeat", "repeats", "retries", "attempts"),
     *("threads", "workers", "concurrency", "parallelism", "timeout", "duration", "depth", "size"),
