@@ -38,6 +38,7 @@ def modules_after(statement: str) -> set[str]:
         "import ostiary.vault",
         "import ostiary.governance",
         "import ostiary.gateway",
+        "import ostiary.runtime",
         "import ostiary.telemetry",
         "from ostiary.gateway.mcp import MCPGatewayClient",
         "from ostiary.testing.mocks import MockGatewayClient, MockTratClient",
@@ -56,7 +57,7 @@ def test_the_package_alone_brings_two_rooms() -> None:
     assert ours == {"ostiary", "ostiary.errors", "ostiary.secret"}
 
 
-@pytest.mark.parametrize("domain", ["vault", "gateway", "governance"])
+@pytest.mark.parametrize("domain", ["vault", "gateway", "governance", "runtime"])
 def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
     added = modules_after(f"import ostiary.{domain}")
     rooms = {name.split(".")[1] for name in added if name.startswith("ostiary.")}
@@ -70,6 +71,7 @@ def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
     [
         "from ostiary.governance import Client\nClient('https://localhost:1')",
         "from ostiary.http import Pool\nPool('https://localhost:1')",
+        "from ostiary.runtime import Client\nClient(base_url='https://localhost:1/api/v1')",
         "from ostiary.gateway.http import GatewayHttpClient\nGatewayHttpClient('/tmp/s')",
         "from ostiary.http import Pool\nPool('unix:///tmp/s')",
     ],

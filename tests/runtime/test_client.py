@@ -517,6 +517,65 @@ def test_a_burst_keeps_its_connections(peers: Any) -> None:
     asyncio.run(main())
 
 
+def test_threads_share_a_client(peers: Any) -> None:
+    peer = peers(serve=routed({"GET /agents/a": STATUS}))
+    found: list[str] = []
+    with RuntimeClient(base_url=peer.url(PREFIX)) as client:
+        threads = [
+            threading.Thread(
+                target=lambda: found.extend(
+                    client.get_agent_status("a").agent_id for _ in range(20)
+                )
+            )
+            for _ in range(8)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert found == ["agent-7"] * 160
+    tried = [shown(one) for one in peer.asked].count("GET /agents/a/status")
+    assert 1 <= tried <= 8, "each thread finds out once at most"
+
+
+def test_a_wait_that_is_cancelled_leaves_the_client_as_it_was(peers: Any) -> None:
+    peer = peers(says(review("submitted")))
+
+    async def main() -> None:
+        async with AsyncRuntimeClient(base_url=peer.url(PREFIX)) as client:
+            waiting = asyncio.create_task(
+                client.wait_for_review_completion("rv-1", poll_interval=0.001)
+            )
+            while len(peer.asked) < 3:
+                await asyncio.sleep(0.001)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            assert (await client.get_review_session("rv-1")).status == "submitted"
+            assert client.pool.open_connections == client.pool.idle_connections == 1
+
+    asyncio.run(main())
+
+
+def test_a_batch_that_is_cancelled_begins_nothing_more(peers: Any) -> None:
+    peer = peers(stall)
+    request = {"tool": TOOL, "submitted_by": "dev@acme.test"}
+
+    async def main() -> None:
+        async with AsyncRuntimeClient(base_url=peer.url(PREFIX)) as client:
+            batch = asyncio.create_task(client.submit_tools_for_review([request] * 50, 3))
+            while len(peer.asked) < 3:
+                await asyncio.sleep(0.001)
+            batch.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await batch
+            assert len(asyncio.all_tasks()) == 1
+            assert client.pool.open_connections == 0
+
+    asyncio.run(main())
+    assert len(peer.asked) == 3
+
+
 def test_a_client_is_closed_for_good(connect: Connect, peers: Any) -> None:
     client = connect(peers(STATUS))
     client.call("get_agent_status", "a")
