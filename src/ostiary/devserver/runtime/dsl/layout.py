@@ -118,6 +118,8 @@ class Layout:
 
     def _take(self, at: int, word: Token) -> bool:
         kind = word.type
+        if kind in {"NAME", "STRING"} and self._next_pair(at):
+            self._end(word)
         if kind == "NL":
             self._newline(at, word)
         elif kind in _SIGNS:
@@ -195,6 +197,16 @@ class Layout:
         if self._head == "with":
             return before in {"WITH", "COMMA"}
         return self._start and (holds != "match" or before in {"FATARROW", "ARROW"})
+
+    def _next_pair(self, at: int) -> bool:
+        """Tell whether a key follows a whole statement on the same line: `a: 1 b: 2`."""
+        return (
+            not self._start
+            and self._head is None
+            and self._holds in {"block", "map"}
+            and self._out[-1].type in _ENDERS
+            and self._type(self._next(at)) in {"COLON", "EQUAL"}
+        )
 
     def _name(self, at: int, word: Token) -> None:
         before = self._out[-1].type if self._out else ""
