@@ -1,6 +1,6 @@
 """The Python examples of the runtime guide, word for word, in its order."""
 
-# ruff: noqa: E501, W291, W293
+# ruff: noqa: W291, W293
 
 from __future__ import annotations
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .agents import (
     Agent,
+    AgentEvent,
     AgentExecution,
     AgentMetrics,
     AgentStatusResponse,
@@ -185,6 +186,7 @@ __all__ = [
     "McpServerConfig",
     "McpToolInfo",
     "McpToolResult",
+    "AgentEvent",
     "AgentEventRequest",
     "AgentMessage",
     "HeartbeatRequest",

@@ -6,11 +6,12 @@ from collections.abc import Iterator, Mapping
 from datetime import datetime
 from typing import Any, ClassVar, cast
 
-from ..enums import AgentState, ApprovalStatus, HeldActionKind
+from ..enums import AgentState, ApprovalStatus, EventType, HeldActionKind
 from .model import Model, Request
 
 __all__ = [
     "Agent",
+    "AgentEvent",
     "AgentExecution",
     "AgentMetrics",
     "AgentStatusResponse",
@@ -134,6 +135,14 @@ class ResourceUsage(Model):
     active_tasks: int = 0
 
 
+class AgentEvent(Model):
+    """Something that an agent which runs elsewhere told of itself."""
+
+    event_type: EventType
+    payload: Any = None
+    timestamp: datetime | None = None
+
+
 class AgentStatusResponse(Model):
     """How an agent is. The last three are told of agents that run elsewhere."""
 
@@ -144,7 +153,7 @@ class AgentStatusResponse(Model):
     execution_mode: str | None = None
     metadata: dict[str, Any] | None = None
     last_result: str | None = None
-    recent_events: list[dict[str, Any]] | None = None
+    recent_events: list[AgentEvent] | None = None
 
 
 class AgentExecution(Model):
