@@ -440,17 +440,20 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
     """
     many = get_origin(kind) is list
     model = get_args(kind)[0] if many else kind
-    fast = msgspec.json.Decoder(kind).decode
     if not isinstance(model, ModelMeta):
-        return fast
-
-    plan = _plan(model)
+        return msgspec.json.Decoder(kind).decode
+    # Made with the first reply: a domain has a hundred of them, and a process uses a few.
+    fast: Callable[[Any], T] | None = None
 
     def decode(body: Any) -> T:
+        nonlocal fast
+        if fast is None:
+            fast = msgspec.json.Decoder(kind).decode
         try:
             return fast(body)
         except msgspec.ValidationError:
             raw = _anything(body)
+        plan = _plan(model)
         raw = _each(_fitting, plan, raw, many)
         try:
             return msgspec.convert(raw, kind, strict=False)
