@@ -113,15 +113,22 @@ class Child:
             problem = error
         except (MCPError, OSError, ValueError, RuntimeError) as error:
             problem = error
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if not self._stopped or (task is not None and task.cancelling()):
+                raise
+            # Not this call was cancelled, but what it waits for.
+            problem = _Stopped()
         else:
             self._failures = 0
             return client
         await held.close()
         if held is self._held:
             self._held = None
-            self._failures += 1
-            delay = min(self._restart_delay * 2 ** (self._failures - 1), _LONGEST_DELAY)
-            self._not_before = self._clock() + delay
+            if not isinstance(problem, _Stopped):
+                self._failures += 1
+                delay = min(self._restart_delay * 2 ** (self._failures - 1), _LONGEST_DELAY)
+                self._not_before = self._clock() + delay
         raise self._unstarted(problem)
 
     def forgive(self) -> None:
@@ -179,6 +186,10 @@ class Child:
             _log.warning("the MCP server %s ended; its last words:\n%s", self._name, process.tail)
 
     def _unstarted(self, problem: BaseException) -> HttpRefusal:
+        if isinstance(problem, _Stopped):
+            return HttpRefusal(
+                503, "server_unavailable", f"the MCP server {self._name} was stopped as it started"
+            )
         if isinstance(problem, TimeoutError):
             self.problem = f"it did not answer within {self._start_timeout:g} seconds of its start"
             return HttpRefusal(
@@ -194,6 +205,10 @@ class Child:
             "server_failed",
             f"the MCP server {self._name} did not start; run its command by hand to see why",
         )
+
+
+class _Stopped(Exception):
+    """Somebody stopped the child before it had answered."""
 
 
 def _how(status: int | None) -> str:

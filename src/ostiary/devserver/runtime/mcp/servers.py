@@ -132,7 +132,9 @@ class McpServer:
             raise refusal
 
     async def disconnect(self) -> None:
-        """End the server's process, if there is one."""
+        """End the server's process, if there is one, or the attempt to start it."""
+        self._wanted = False
+        await self._child.stop()
         async with self._connecting:
             self._wanted = False
             await self._child.stop()
