@@ -463,6 +463,22 @@ def test_with_demo_the_guide_s_vault_is_there(tmp_path: Path) -> None:
         assert reply.document["code"] == "SECRET_ADDRESS_REFUSED"
 
 
+def test_with_demo_it_is_there_again_after_a_restart_and_empty(tmp_path: Path) -> None:
+    runtime = RuntimeOptions(port=None)
+    config = {"url": "https://vault.example.com", "auth_method": "token", "token": "hvs.abc123..."}
+    body = {"agent_id": "agent-123", "secret_name": "k", "secret_value": VALUE}
+    for turn in range(2):
+        with (
+            running(tmp_path / "h", tcp=False, demo=True, runtime=runtime) as server,
+            Web(server.runtime_socket) as web,
+        ):
+            if turn == 0:
+                document = {"backend_type": "vault", "vault_config": config}
+                assert web.post("/api/v1/secrets/config", document).status == 200
+            assert web.get("/api/v1/secrets/agent-123").document["secrets"] == []
+            assert web.post("/api/v1/secrets", body).status == 201
+
+
 def test_a_name_that_was_mapped_is_not_taken_by_demo(tmp_path: Path) -> None:
     with running_hashicorp(names=["vault.example.com"]) as server:
         server.add_token(TOKEN)

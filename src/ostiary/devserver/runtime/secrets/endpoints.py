@@ -113,15 +113,13 @@ class Secrets:
         return {"secrets_count": 0 if place is None else place.backend.count}
 
     async def start(self) -> None:
-        if self._context.options.demo:
-            await self._start_demo_vault()
         if not self._context.vault.locked:
             self._counting = asyncio.create_task(self._count())
 
     async def _count(self) -> None:
         """Have the backend count; it may be somebody else's, and down for now."""
         try:
-            async with self._current().used() as backend:
+            async with (await self._current()).used() as backend:
                 await backend.check()
         except HttpRefusal:
             pass
@@ -206,7 +204,7 @@ class Secrets:
         found: dict[str, object] = {}
         problem: HttpRefusal | None = None
         try:
-            async with self._current().used() as backend:
+            async with (await self._current()).used() as backend:
                 await backend.check()
         except HttpRefusal as refusal:
             problem = refusal
@@ -227,7 +225,7 @@ class Secrets:
         async with self._configuring:
             with committed(self._context.vault):
                 pass  # closed, it could not keep what is about to be checked
-            backend = self._backend(config)
+            backend = await self._backend(config)
             try:
                 await _checked(backend)
                 write_sealed(
@@ -255,7 +253,7 @@ class Secrets:
         problem: HttpRefusal | None = None
         kind = ""
         try:
-            async with self._current().used() as backend:
+            async with (await self._current()).used() as backend:
                 kind = backend.kind
                 yield backend
         except Unusable as refusal:
@@ -275,21 +273,28 @@ class Secrets:
             with committed(self._context.vault, event):
                 pass
 
-    def _current(self) -> _Place:
+    async def _current(self) -> _Place:
         """Return the place in use; the first time that which was configured last."""
         with committed(self._context.vault):
             pass  # a locked vault locks every place: it keeps the keys to them
         if self._place is None:
-            kept = read_sealed(self._context.vault, _KEPT)
-            config = BackendConfig(backend_type="sealed") if kept is None else _KEEP.decode(kept)
-            self._place = _Place(self._backend(config), config)
+            async with self._configuring:
+                if self._place is None:
+                    self._place = await self._kept()
         return self._place
 
-    def _backend(self, config: BackendConfig) -> Backend:
+    async def _kept(self) -> _Place:
+        kept = read_sealed(self._context.vault, _KEPT)
+        config = BackendConfig(backend_type="sealed") if kept is None else _KEEP.decode(kept)
+        return _Place(await self._backend(config), config)
+
+    async def _backend(self, config: BackendConfig) -> Backend:
         context = self._context
         if config.backend_type == "vault" and config.vault_config is not None:
             from .hashicorp import Hashicorp
 
+            if context.options.demo and config.vault_config.host == _DEMO_VAULT:
+                await self._open_demo_vault()
             return Hashicorp(
                 config.vault_config,
                 self._maps,
@@ -315,16 +320,15 @@ class Secrets:
 
     # -- the guide's vault ----------------------------------------------------
 
-    async def _start_demo_vault(self) -> None:
+    async def _open_demo_vault(self) -> None:
         """Have a vault answer to the guide's name, unless that name was given to another."""
         if self._maps.find(_DEMO_VAULT) is not None:
             return
         from ...hashicorp.server import HashicorpServer
 
-        server = self._vault_server = HashicorpServer(
-            names=[_DEMO_VAULT], clock=self._context.clock.wall
-        )
+        server = HashicorpServer(names=[_DEMO_VAULT], clock=self._context.clock.wall)
         await server.start()
+        self._vault_server = server
         server.add_token(_DEMO_TOKEN)
         if server.address is not None:
             self._maps.add(Map(_DEMO_VAULT, *server.address, server.authority))

@@ -55,6 +55,12 @@ class VaultConfig(msgspec.Struct, kw_only=True):
         # Its address may hold what somebody pasted there.
         return "VaultConfig()"
 
+    @property
+    def host(self) -> str:
+        """The name of the server, as maps have it."""
+        address = self.checked().address
+        return address.host.lower() if isinstance(address, TcpAddress) else ""
+
     def checked(self) -> BaseUrl:
         """Return the server's URL, taken apart; refuse what cannot be used."""
         problem: str
