@@ -78,6 +78,10 @@ def search(web: Web, query: str, **more: Any) -> list[str]:
     return [one["item"]["id"] for one in found["results"]]
 
 
+def nested(levels: int) -> Any:
+    return [nested(levels - 1)] if levels else []
+
+
 # -- items ----------------------------------------------------------------------------------
 
 
@@ -186,6 +190,7 @@ def test_a_vector_of_ones_own(web: Web) -> None:
         ("id", {"id": "a//b"}),
         ("id", {"id": "a\nb"}),
         ("id", {"id": "x" * 513}),
+        ("metadata", {"metadata": {"source": "a", "source_type": "code", "x": nested(33)}}),
         ("content", {"content": "  "}),
         ("content", {"content": None}),
         ("metadata.source", {"metadata": {"source_type": "code"}}),
@@ -204,7 +209,7 @@ def test_a_vector_of_ones_own(web: Web) -> None:
             {"metadata": {"source": "a", "source_type": "code", "agent_id": 5}},
         ),
     ],
-    ids=range(15),
+    ids=range(16),
 )
 def test_an_item_is_checked(web: Web, field: str, change: dict[str, Any]) -> None:
     body = {

@@ -5,7 +5,7 @@ Everything here is a shape; what is done stands in `library`.
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 import msgspec
 from starlette.requests import Request
@@ -28,6 +28,7 @@ _ID: Final = 512
 _RESERVED: Final = frozenset({"search", "ingest"})
 _MOST: Final = 1_000
 _CONTEXT_TOKENS: Final = 4_000
+_DEPTH: Final = 32
 
 
 class _Item(msgspec.Struct, kw_only=True):
@@ -201,6 +202,8 @@ class Knowledge:
 
     def _metadata(self, given: dict[str, Any]) -> dict[str, Any]:
         """Return metadata as it is kept: known members checked, others as they are."""
+        if _deeper(given, _DEPTH):
+            raise invalid("metadata", f"metadata is nested deeper than {_DEPTH} levels")
         found = {name: value for name, value in given.items() if value is not None}
         source = found.get("source")
         if not isinstance(source, str) or not source.strip():
@@ -276,6 +279,17 @@ def _only(agent_id: str | None, source_types: list[str], filters: dict[str, Any]
     only.kinds(source_types)
     only.metadata(filters)
     return only
+
+
+def _deeper(value: object, levels: int) -> bool:
+    """Whether a value has more levels; what is kept has to fit into any answer."""
+    if isinstance(value, dict):
+        inner = list(cast("dict[str, object]", value).values())
+    elif isinstance(value, list):
+        inner = cast("list[object]", value)
+    else:
+        return False
+    return levels == 0 or any(_deeper(one, levels - 1) for one in inner)
 
 
 def _shown(item: Item) -> Item:
