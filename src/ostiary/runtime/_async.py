@@ -144,6 +144,13 @@ class AsyncRuntimeClient(AsyncAgentCalls, AsyncReviewCalls, AsyncStoreCalls, Asy
         """Close every connection; calls and streams under way end with an error. Final."""
         await self._pool.close()
 
+    # unasync: skip
+    async def close(self) -> None:
+        """Do what `aclose` does; the other clients of this library call it so."""
+        await self.aclose()
+
+    # unasync: end
+
     async def __aenter__(self) -> Self:
         await self._pool.__aenter__()
         return self
