@@ -44,7 +44,7 @@ _REVIEWER: Final = 256
 _PATIENCE: Final = 10.0
 
 
-class Verdict(msgspec.Struct, kw_only=True):
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     """What a human decided."""
 
     decision: str
@@ -53,7 +53,7 @@ class Verdict(msgspec.Struct, kw_only=True):
     comments: str | None = None
 
 
-class Signature(msgspec.Struct, kw_only=True):
+class Signature(msgspec.Struct, frozen=True, kw_only=True):
     """What a tool was signed with."""
 
     signature: str
@@ -62,8 +62,8 @@ class Signature(msgspec.Struct, kw_only=True):
     signature_algorithm: str
 
 
-class Review(msgspec.Struct, kw_only=True):
-    """One session; what has not happened yet is None."""
+class Review(msgspec.Struct, frozen=True, kw_only=True):
+    """One session as it is at a moment; what has not happened yet is None."""
 
     review_id: str
     tool: dict[str, Any]
@@ -155,23 +155,20 @@ class Sessions:
                     _log.error("an analysis could not be filed: %s", type(error).__name__)
 
     async def _analyse(self, review: Review) -> None:
-        review.analysis_id = review.analysis_id or self._context.new_id("an")
-        self._analyses[review.analysis_id] = review.review_id
-        self._move(review, "pending_analysis")
-        self._move(review, "analyzing")
+        analysis_id = review.analysis_id or self._context.new_id("an")
+        review = self._change(review, "pending_analysis", analysis_id=analysis_id)
+        review = self._change(review, "analyzing")
         found: Analysis | None = None
         try:
             found = await asyncio.get_running_loop().run_in_executor(
-                self._context.workers, analyse, review.tool, review.analysis_id
+                self._context.workers, analyse, review.tool, analysis_id
             )
         except Exception as error:  # noqa: BLE001 - one tool must not end the reviews of others
             _log.error("a tool could not be analysed: %s", type(error).__name__)
-        self._analysed(review, found or _unread(review.analysis_id))
+        self._analysed(review, found or _unread(analysis_id))
 
     def _analysed(self, review: Review, analysis: Analysis) -> None:
-        review.analysis = analysis
-        review.analysed_at = self._context.now()
-        self._move(review, "pending_review")
+        self._change(review, "pending_review", analysis=analysis, analysed_at=self._context.now())
         self._expected.pop(review.review_id).set()
 
     async def analysed(self, review_id: str) -> None:
@@ -206,8 +203,8 @@ class Sessions:
             submitted_at=self._context.now(),
             priority=priority,
         )
+        self._documents.put(review.review_id, review)
         self._reviews[review.review_id] = review
-        self._save(review)
         self._enqueue(review)
         return review
 
@@ -240,13 +237,12 @@ class Sessions:
             return review
         if review.status != "pending_review":
             raise self._not_now(review, "claimed", "pending_review")
-        self._begin_review(review, reviewer_id)
-        return review
-
-    def _begin_review(self, review: Review, reviewer_id: str) -> None:
-        review.reviewer_id = reviewer_id
-        review.review_started_at = self._context.now()
-        self._move(review, "under_review")
+        return self._change(
+            review,
+            "under_review",
+            reviewer_id=reviewer_id,
+            review_started_at=self._context.now(),
+        )
 
     def decide(
         self, review_id: str, decision: str, reviewer_id: str, comments: str | None
@@ -269,18 +265,19 @@ class Sessions:
             )
         if review.status not in _WAITING:
             raise self._not_now(review, "decided", "pending_review")
-        with self._context.store.transaction():
-            if review.status == "pending_review":
-                self._begin_review(review, reviewer_id)
-            review.verdict = Verdict(
-                decision=decision,
-                reviewer_id=reviewer_id,
-                decided_at=self._context.now(),
-                comments=comments,
-            )
-            review.reviewer_id = reviewer_id
-            self._move(review, status)
-        return review
+        now = self._context.now()
+        verdict = Verdict(
+            decision=decision, reviewer_id=reviewer_id, decided_at=now, comments=comments
+        )
+        return self._change(
+            review,
+            # Who decides at once has looked at it too.
+            *(("under_review",) if review.status == "pending_review" else ()),
+            status,
+            verdict=verdict,
+            reviewer_id=reviewer_id,
+            review_started_at=review.review_started_at or now,
+        )
 
     def sign(self, review_id: str, key_id: str) -> Signature:
         """Sign an approved tool; to sign it again with the same key changes nothing."""
@@ -301,14 +298,14 @@ class Sessions:
         signature, algorithm = self._keys.sign(
             key_id, canonical_tool(review.tool), why=f"review {review_id}"
         )
-        review.signature = Signature(
+        made = Signature(
             signature=signature,
             signed_at=self._context.now(),
             signer_id=key_id,
             signature_algorithm=algorithm,
         )
-        self._move(review, "signed")
-        return review.signature
+        self._change(review, "signed", signature=made)
+        return made
 
     # -- looking --------------------------------------------------------------
 
@@ -363,17 +360,20 @@ class Sessions:
         """Analyse without waiting for a turn: for samples."""
         self._queue = [one for one in self._queue if one[2] != review.review_id]
         heapq.heapify(self._queue)
-        review.analysis_id = self._context.new_id("an")
-        self._analyses[review.analysis_id] = review.review_id
-        self._analysed(review, analyse(review.tool, review.analysis_id))
+        analysis_id = self._context.new_id("an")
+        review = self._change(review, "analyzing", analysis_id=analysis_id)
+        self._analysed(review, analyse(review.tool, analysis_id))
 
-    def _move(self, review: Review, status: str) -> None:
-        review.status = status
-        self._save(review)
-        self._context.events.publish(f"review.{status}", review_id=review.review_id)
-
-    def _save(self, review: Review) -> None:
-        self._documents.put(review.review_id, review)
+    def _change(self, review: Review, *statuses: str, **members: Any) -> Review:
+        """Write a session that has gone through these statuses; on file before it is true here."""
+        changed = msgspec.structs.replace(review, status=statuses[-1], **members)
+        self._documents.put(review.review_id, changed)
+        self._reviews[review.review_id] = changed
+        if changed.analysis_id is not None:
+            self._analyses[changed.analysis_id] = review.review_id
+        for status in statuses:
+            self._context.events.publish(f"review.{status}", review_id=review.review_id)
+        return changed
 
     @staticmethod
     def _not_now(review: Review, what: str, needed: str) -> HttpRefusal:
