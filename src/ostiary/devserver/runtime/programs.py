@@ -114,7 +114,7 @@ class _Host(Host):
         wanted = name or self._workflow
         workflows = self._context.group(Workflows)
         try:
-            run = await workflows.run(wanted or agent_id, {"agent_id": agent_id, **parameters})
+            run = await workflows.run(wanted or agent_id, parameters, agent_id)
         except HttpRefusal as refusal:
             if wanted is not None or refusal.code != "WORKFLOW_NOT_FOUND":
                 raise

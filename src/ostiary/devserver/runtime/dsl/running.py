@@ -404,7 +404,7 @@ class _Run(Calls):
                 value = await function(*arguments, **named)
             else:
                 value = await self._host.in_thread(partial(function, *arguments, **named))
-            return msgspec.to_builtins(value, str_keys=True)
+            return msgspec.json.decode(msgspec.json.encode(value))  # JSON, and nothing shared
         except RunError:
             raise
         except Exception as error:  # noqa: BLE001 - somebody else's code; its message may hold a secret
