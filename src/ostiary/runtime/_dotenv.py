@@ -66,7 +66,7 @@ def read(path: Path, names: frozenset[str]) -> dict[str, Secret]:
     except OSError:
         return {}
     found: dict[str, Secret] = {}
-    for line in _LINE.finditer(text):
+    for line in _LINE.finditer(text.replace("\r\n", "\n")):
         if line["name"] in names:
             value = _value(line)
             found.pop(line["name"], None)

@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, Literal, cast
 
+from ..errors import InvalidArgumentError as SharedInvalidArgumentError
 from ..secret import Secret
 from .enums import WebhookProviderType
 from .errors import InvalidArgumentError, WebhookVerificationError
@@ -49,6 +50,10 @@ class WebhookVerifier:
     writes it; with a `timestamp_header` what is signed is `time.body`, else the body alone.
     """
 
+    style: Style | None = None
+    header_name: str
+    timestamp_header: str | None
+
     def __init__(
         self,
         style: Style | WebhookProviderType,
@@ -60,8 +65,10 @@ class WebhookVerifier:
         prefix: str | None = None,
         timestamp_header: str | None = None,
     ) -> None:
-        hidden = _hidden(secrets)
+        hidden, problem = _hidden(secrets)
         del secrets  # a traceback records the locals of every frame that raises
+        if problem is not None:
+            raise InvalidArgumentError(f"a webhook's secret {problem}")
         name = "generic" if style == WebhookProviderType.CUSTOM else str(style)
         if name not in _STYLES:
             raise InvalidArgumentError(f"style is one of {', '.join(_STYLES)}")
@@ -72,7 +79,7 @@ class WebhookVerifier:
         if isinstance(remember, bool) or not isinstance(remember, int) or remember < 0:
             raise InvalidArgumentError("remember is a number of signatures, 0 for none")
         usual, times, mark = _STYLES[name]
-        self.style: Style = cast("Style", name)
+        self.style = cast("Style", name)
         self.header_name = header_name or usual
         self.timestamp_header = timestamp_header or times
         self.prefix = mark if prefix is None else prefix
@@ -217,29 +224,26 @@ class WebhookVerifier:
         )
 
     def __repr__(self) -> str:
-        return f"<WebhookVerifier {self.style}, {len(self._secrets)} secret(s)>"
+        return f"<WebhookVerifier {self.style or 'in the making'}>"
 
 
 def _text(value: str | bytes) -> str:
     return value.decode("latin-1") if isinstance(value, bytes) else value
 
 
-def _hidden(secrets: object) -> tuple[Secret, ...]:
+def _hidden(secrets: object) -> tuple[tuple[Secret, ...], str | None]:
+    """Return the secrets, and what is wrong with them."""
     several = isinstance(secrets, Sequence) and not isinstance(secrets, (str, bytes))
     hidden: list[Secret] = []
-    problem = None
     given: list[object] = list(cast("Sequence[object]", secrets)) if several else [secrets]
     for one in given:
         if not isinstance(one, (str, bytes, Secret)):
-            problem = f"is text, bytes or a Secret, not {type(one).__name__}"
-        elif not one:
+            return (), f"is text, bytes or a Secret, not {type(one).__name__}"
+        if not one:
             # HMAC takes an empty key, and so does whoever forges.
-            problem = "is empty"
-        else:
+            return (), "is empty"
+        try:
             hidden.append(Secret(one))
-    del secrets, given
-    if problem is None and not hidden:
-        problem = "is missing"
-    if problem is not None:
-        raise InvalidArgumentError(f"a webhook's secret {problem}")
-    return tuple(hidden)
+        except SharedInvalidArgumentError as error:
+            return (), error.message
+    return tuple(hidden), None if hidden else "is missing"
