@@ -6,11 +6,13 @@ import inspect
 import json
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from ostiary.runtime import _routes as routes
+from ostiary.runtime._schedules._sync import Channels, Schedules
 from ostiary.runtime._sync import RuntimeClient
 from ostiary.runtime.models import Model
 from tests.http.peer import answer
@@ -95,6 +97,21 @@ def duplicates(sent: set[str]) -> set[str]:
             again.add(one)
         seen.add(bare)
     return again
+
+
+def test_the_page_about_the_wire_names_every_endpoint_and_no_other() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "runtime-wire.md").read_text("utf-8")
+    rows = re.findall(r"^\| `([\w.]+)` \| `(\w+ /[^?`]*)(?:\?[^`]*)?` \|", page, re.MULTILINE)
+    table = [
+        f"{route.method} {route.template}"
+        for route in vars(routes).values()
+        if type(route).__name__ == "Route"
+    ]
+    assert sorted(wire for _, wire in rows) == sorted(table)
+    for method, _ in rows:
+        owner, _, name = method.rpartition(".")
+        owners = {"": RuntimeClient, "schedules": Schedules, "channels": Channels}
+        assert callable(getattr(owners[owner], name)), method
 
 
 def test_every_method_has_a_row() -> None:

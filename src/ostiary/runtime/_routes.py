@@ -1,4 +1,4 @@
-"""The wire contract, one line per endpoint (docs/runtime.md, The wire).
+"""The wire contract, one line per endpoint (docs/runtime-wire.md).
 
 Paths stand behind the base URL, which ends with `/api/v1`. Neighbours: `_bodies.py` for what
 is sent, the models for what comes back, `_features.py` for the groups a server may lack.
