@@ -606,6 +606,19 @@ def test_what_a_server_says_does_not_drive_the_terminal(
     assert "a\\x1b]0;x\\x07" in screen
 
 
+def test_a_narrow_terminal_gets_fewer_columns_and_whole_ids(
+    terminal: Any, server: Any, client: Any, tmp_path: Path
+) -> None:
+    review = client.submit_tool_for_review({"tool": TOOL, "submitted_by": "developer@example.com"})
+    asked = ("runtime", "-u", server.runtime_unix_url, "reviews", "ls", "--limit", "1")
+    code, narrow = terminal(tmp_path, *asked, columns=80)
+    assert code == 0
+    assert review.review_id in narrow
+    assert max(len(line) for line in narrow.splitlines()) <= 80
+    assert "developer@example.com" not in narrow
+    assert "developer@example.com" in terminal(tmp_path, *asked, columns=140)[1]
+
+
 @pytest.mark.parametrize(
     "arguments",
     [

@@ -121,17 +121,19 @@ class Screen:
         empty: str,
         firm: Collection[str] = (),
         right: Collection[str] = (),
+        spare: Sequence[str] = (),
     ) -> None:
         """Print rows under a heading, or `empty` on stderr when there are none.
 
         `firm` columns are not folded while the others can be. On a terminal a column with
-        nothing in it is left out; a pipe always gets them all, for the next program.
+        nothing in it is left out, and one after another of `spare` for as long as the table is
+        too wide; a pipe always gets them all, for the next program.
         """
         listed = [[_cell(value) for value in row] for row in rows]
         if not listed:
             self.note(empty)
         else:
-            self._put(self._grid(columns, listed, firm, right))
+            self._put(self._grid(columns, listed, firm, right, spare))
 
     def picture(
         self,
@@ -141,10 +143,11 @@ class Screen:
         empty: str,
         firm: Collection[str] = (),
         right: Collection[str] = (),
+        spare: Sequence[str] = (),
     ) -> RenderableType:
         """Return what `table` would print, to be printed or drawn over by the caller."""
         listed = [[_cell(value) for value in row] for row in rows]
-        return self._grid(columns, listed, firm, right) if listed else Text(empty, "dim")
+        return self._grid(columns, listed, firm, right, spare) if listed else Text(empty, "dim")
 
     def facts(self, pairs: Mapping[str, object], *, err: bool = False) -> None:
         """Print names and values in two columns."""
@@ -180,6 +183,7 @@ class Screen:
         listed: list[list[Text]],
         firm: Collection[str],
         right: Collection[str],
+        spare: Sequence[str],
     ) -> RenderableType:
         if not self.out.is_terminal:
             return Text(_columns([[Text(name) for name in columns], *listed]))
@@ -190,6 +194,13 @@ class Screen:
             padding=(0, 1, 0, 0),
         )
         shown = [any(row[at].plain != _NOTHING for row in listed) for at in range(len(columns))]
+        widths = [
+            2 + max(len(name), *(row[at].cell_len for row in listed))
+            for at, name in enumerate(columns)
+        ]
+        for at in map(columns.index, spare):
+            if sum(compress(widths, shown)) > self.out.width:
+                shown[at] = False
         for name in compress(columns, shown):
             grid.add_column(
                 Text(name),

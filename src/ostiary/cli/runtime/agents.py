@@ -242,6 +242,7 @@ def deployments(
             for one in found
         ),
         firm=("deployment", "status", "deployed"),
+        spare=("deployed", "agent"),
         empty="nothing is deployed; `ostiary runtime agents deploy AGENT` does it",
     )
 

@@ -106,7 +106,8 @@ def ls(
             )
             for one in found
         ),
-        firm=("kind", "until", "status"),
+        firm=("action", "kind", "until", "status"),
+        spare=("why", "status", "kind"),
         empty="nothing waits to be allowed",
     )
 

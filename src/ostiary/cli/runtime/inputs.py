@@ -51,6 +51,7 @@ def ls(on: Session) -> None:
             for one in found
         ),
         firm=("address", "status", "up for"),
+        spare=("up for", "requests"),
         right=("requests",),
         empty="nothing listens; `ostiary runtime inputs create AGENT` makes a listener",
     )

@@ -58,6 +58,7 @@ def ls(on: Session) -> None:
             for one in found
         ),
         firm=("server", "status", "connected"),
+        spare=("pid", "connected"),
         right=("pid", "tools", "resources"),
         empty="there is no MCP server; add one with `ostiary runtime mcp add NAME -- COMMAND`",
     )

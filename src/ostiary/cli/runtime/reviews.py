@@ -291,7 +291,7 @@ def _public_key(on: Session, key_id: str, file: Path | None) -> str:
 
 def _listed(on: Session, sessions: Sequence[ReviewSession], empty: str, more: str | None) -> Any:
     picture = on.screen.picture(
-        ("review", "tool", "status", "risk", "priority", "handed in by", "when"),
+        ("review", "tool", "status", "risk", "priority", "by", "when"),
         (
             (
                 one.review_id,
@@ -304,7 +304,8 @@ def _listed(on: Session, sessions: Sequence[ReviewSession], empty: str, more: st
             )
             for one in sessions
         ),
-        firm=("review", "status", "when"),
+        firm=("review", "tool", "status", "when"),
+        spare=("by", "priority"),
         empty=empty,
     )
     return picture if more is None else Group(picture, Text(more, "dim"))

@@ -52,7 +52,8 @@ def ls(on: Session) -> None:
             )
             for one in found
         ),
-        firm=("when", "status", "next"),
+        firm=("schedule", "when", "status", "next"),
+        spare=("zone", "runs"),
         right=("runs",),
         empty="nothing is scheduled; `ostiary runtime schedules create` does it",
     )

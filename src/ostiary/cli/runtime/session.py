@@ -132,12 +132,13 @@ class Session:
         empty: str,
         firm: Collection[str] = (),
         right: Collection[str] = (),
+        spare: Sequence[str] = (),
     ) -> None:
         """Print rows, or with --json the content they were made of."""
         if self.json:
             self.document(content)
         else:
-            self.screen.table(columns, rows, empty=empty, firm=firm, right=right)
+            self.screen.table(columns, rows, empty=empty, firm=firm, right=right, spare=spare)
 
     def facts(self, content: object, pairs: Mapping[str, object]) -> None:
         """Print names and values, or with --json the content they were taken from."""
@@ -252,9 +253,9 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
             yield Session(client, screen)
     except OstiaryError as error:
         code = screen.refuse(error, advice=_advice(error))
-        details = getattr(error, "details", None)
+        details = shown(_news(error))
         if details:
-            screen.note(f"details: {shown(details)}")
+            screen.note(f"details: {details}")
         raise typer.Exit(code) from None
 
 
@@ -270,6 +271,16 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
     if not key:
         raise InvalidArgumentError("no API key on stdin; pipe in one line")
     return key
+
+
+def _news(error: OstiaryError) -> object:
+    """Return what a server said beside its message, unless the message has it."""
+    details: object = getattr(error, "details", None)
+    if isinstance(details, dict):
+        told = cast("dict[str, object]", details).values()
+        if all(str(value) in error.message for value in told):
+            return None
+    return details or None
 
 
 def _advice(error: OstiaryError) -> str | None:
