@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._io import aio
 from .. import _bodies as bodies
 from .. import _routes as routes
 from .._colours import Key, Timeout
@@ -202,7 +203,7 @@ class AsyncStoreCalls:
     ) -> IngestResult:
         """Read a UTF-8 file of this machine and ingest its text; `source` is its name if None."""
         return await self.ingest_text(
-            bodies.text_of_file(path),
+            await aio.run_slow(bodies.text_of_file, path),
             os.path.basename(os.fspath(path)) if source is None else source,
             source_type,
             agent_id,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._io import blocking
 from .. import _bodies as bodies
 from .. import _routes as routes
 from .._colours import Key, Timeout
@@ -200,7 +201,7 @@ class StoreCalls:
     ) -> IngestResult:
         """Read a UTF-8 file of this machine and ingest its text; `source` is its name if None."""
         return self.ingest_text(
-            bodies.text_of_file(path),
+            blocking.run_slow(bodies.text_of_file, path),
             os.path.basename(os.fspath(path)) if source is None else source,
             source_type,
             agent_id,
