@@ -49,24 +49,26 @@ class Body(Generic[T]):
             )
         return self._decode(raw)
 
+    def _decode_as_it_is(self, raw: bytes) -> T:
+        try:
+            return msgspec.json.decode(raw, type=self._type)
+        except msgspec.ValidationError:
+            if b"null" not in raw:
+                raise
+        if self._info is None:
+            self._info = type_info(self._type)
+        return msgspec.convert(without_nulls(msgspec.json.decode(raw), self._info), self._type)
+
     def _decode(self, raw: bytes) -> T:
         problem: str
         try:
-            return msgspec.json.decode(raw, type=self._type)
+            return self._decode_as_it_is(raw)
         except msgspec.ValidationError as error:
             problem = str(error)
         except (msgspec.DecodeError, UnicodeDecodeError):
             raise HttpRefusal(422, "INVALID_INPUT", "the body is not JSON") from None
         except RecursionError:
             raise HttpRefusal(422, "INVALID_INPUT", "the body is nested too deeply") from None
-        if b"null" in raw:
-            if self._info is None:
-                self._info = type_info(self._type)
-            document = without_nulls(msgspec.json.decode(raw), self._info)
-            try:
-                return msgspec.convert(document, self._type)
-            except msgspec.ValidationError as error:
-                problem = str(error)
         what, _, where = problem.partition(" - at `$")
         field = where.rstrip("`").lstrip(".")
         if "required field `" in what:
