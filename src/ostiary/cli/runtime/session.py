@@ -275,12 +275,11 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
 
 def _news(error: OstiaryError) -> object:
     """Return what a server said beside its message, unless the message has it."""
-    details: object = getattr(error, "details", None)
-    if isinstance(details, dict):
-        told = cast("dict[str, object]", details).values()
-        if all(str(value) in error.message for value in told):
-            return None
-    return details or None
+    details: Any = getattr(error, "details", None)
+    told = cast("dict[str, Any]", details) if isinstance(details, dict) else {"": details}
+    if all(value is None or str(value) in error.message for value in told.values()):
+        return None
+    return details
 
 
 def _advice(error: OstiaryError) -> str | None:
