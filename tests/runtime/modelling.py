@@ -58,6 +58,7 @@ _FITTING: dict[tuple[str, str], st.SearchStrategy[Any]] = {
         max_size=3,
     ),
     ("AgentRoutingRule", "condition_target"): st.text(min_size=1, max_size=8),
+    ("WebhookVerifyConfig", "provider"): st.sampled_from(["github", "stripe", "slack", "generic"]),
     ("HttpInputConfig", "path"): words.map("/{}".format),
     ("CreateScheduleRequest", "cron_expression"): st.just("0 */5 * * *"),
     ("UpdateScheduleRequest", "cron_expression"): st.just("0 0 3 * * MON"),

@@ -156,7 +156,36 @@ def test_a_refusal_of_a_secret_repeats_nothing(status: int) -> None:
         assert secret not in f"{error!r} {error} {error.__dict__} {error.response_text}"
         assert error.status_code == status
         assert error.request_id == "r-1"
-    assert errors.refusal_without_echo(failed(status, bodies[0])).code == "INVALID_INPUT"
+    told = errors.refusal_without_echo(failed(status, bodies[0]))
+    assert told.code == "INVALID_INPUT"
+    assert "INVALID_INPUT; what else the server said is not kept" in str(told)
+
+
+def test_a_conflict_is_settled_only_where_the_server_says_so() -> None:
+    resolution = {"outcome": "not_executed", "signature": "MEUC"}
+    for body in (
+        {"error": "settled", "code": "RECONCILED", "resolution": resolution},
+        {"error": "settled", "code": "RECONCILED", "details": {"resolution": resolution}},
+        {"error": {"message": "settled", "code": "RECONCILED", "resolution": resolution}},
+    ):
+        error = errors.refusal(failed(409, body, request_id="r-1"))
+        assert type(error) is errors.ReconciledInvocationError
+        assert (error.resolution, error.code) == (resolution, "RECONCILED")
+        assert (error.status_code, error.request_id) == (409, "r-1")
+        assert error.response_text == json.dumps(body)
+        assert pickle.loads(pickle.dumps(error)).resolution == resolution
+    for status, body in (
+        (409, {"error": "taken", "code": "AGENT_EXISTS", "details": {"resolution": None}}),
+        (409, {"error": "taken"}),
+        (409, b""),
+        (422, {"error": "no", "resolution": resolution}),
+    ):
+        assert type(errors.refusal(failed(status, body))) in {
+            errors.ConflictError,
+            errors.ValidationFailedError,
+        }
+    made = errors.ReconciledInvocationError("m", resolution, "body")
+    assert (made.status_code, made.resolution, made.response_text) == (409, resolution, "body")
 
 
 # The guide's tree and constructors.

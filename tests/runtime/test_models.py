@@ -603,6 +603,7 @@ SECRETIVE: list[tuple[Any, dict[str, Any]]] = [
     (m.SecretBackendConfig, {"backend_type": "encrypted_file", "encryption_key": SECRET}),
     (m.McpServerConfig, {"name": "n", "command": ["c"], "env": {"KEY": SECRET}}),
     (m.HttpInputConfig, {"agent_id": "a", "auth_header": f"Bearer {SECRET}"}),
+    (m.WebhookVerifyConfig, {"provider": "github", "secret": SECRET}),
     (m.WebhookTriggerRequest, {"server_id": "s", "payload": {}, "headers": {"X-Key": SECRET}}),
     (m.SendMessageRequest, {"sender": "a", "payload": "p", "agentpin_jwt": SECRET}),
     (m.HeartbeatRequest, {"state": "idle", "agentpin_jwt": SECRET}),

@@ -6,6 +6,7 @@ SymbiontError                          root; `status_code`, `response_text`, `co
 │   ├── PermissionDeniedError          403
 │   ├── MethodNotAllowedError          405
 │   ├── ConflictError                  409
+│   │   └── ReconciledInvocationError  an operator has settled what became of the first call
 │   ├── GoneError                      410
 │   ├── PayloadTooLargeError           413
 │   ├── ValidationFailedError          422; `details` names the fields
@@ -71,6 +72,7 @@ __all__ = [
     "PayloadTooLargeError",
     "PermissionDeniedError",
     "RateLimitError",
+    "ReconciledInvocationError",
     "RequestTimeoutError",
     "ResponseFormatError",
     "ResponseTooLargeError",
@@ -169,6 +171,26 @@ class MethodNotAllowedError(APIError, shared.MethodNotAllowedError):
 
 class ConflictError(APIError, shared.ConflictError):
     """409: what it concerns exists already, or is in a state that does not allow it."""
+
+
+class ReconciledInvocationError(ConflictError):
+    """409: an operator settled what became of a call with this idempotency key.
+
+    `resolution` is what the server says about it, signed by the operator; do not send the call
+    again.
+    """
+
+    resolution: Any = None
+
+    def __init__(
+        self,
+        message: str = "",
+        resolution: Any = None,
+        response_text: str | None = None,
+    ) -> None:
+        ConflictError.__init__(self, message, response_text=response_text)
+        if resolution is not None:
+            self.resolution = resolution
 
 
 class GoneError(APIError, shared.GoneError):
@@ -402,6 +424,7 @@ class _Problem(msgspec.Struct):
     details: Any = None
     message: Any = None
     request_id: Any = None
+    resolution: Any = None
     detail: Any = None  # where frameworks put what they found by themselves
 
 
@@ -419,7 +442,7 @@ def refusal(reply: FailedReply) -> SymbiontError:
     details = found.details
     if details is None and found.detail is not None and not isinstance(found.detail, str):
         details = found.detail
-    return _made(
+    error = _made(
         reply,
         reason=reason,
         code=_text(found.code),
@@ -427,6 +450,15 @@ def refusal(reply: FailedReply) -> SymbiontError:
         request_id=_text(found.request_id),
         body=reply.body,
     )
+    resolution = found.resolution
+    if resolution is None and isinstance(details, dict):
+        resolution = cast("dict[str, Any]", details).get("resolution")
+    if resolution is not None and type(error) is ConflictError:
+        # Other conflicts have none: a name that is taken, a review that was decided.
+        settled = ReconciledInvocationError(str(error), resolution)
+        settled.__dict__.update(error.__dict__)
+        return settled
+    return error
 
 
 def refusal_without_echo(reply: FailedReply) -> SymbiontError:
@@ -437,7 +469,11 @@ def refusal_without_echo(reply: FailedReply) -> SymbiontError:
     word = _text(_read(reply.body).code)
     if word is not None and (not _WORD.fullmatch(word) or not word.replace("_", "").isupper()):
         word = None
-    return _made(reply, reason=None, code=word, details=None, request_id=None, body=None)
+    reason = (
+        f"{word or 'it gave no reason that can be shown'}; what else the server said is not kept, "
+        "since it may repeat the secret"
+    )
+    return _made(reply, reason=reason, code=word, details=None, request_id=None, body=None)
 
 
 def _read(body: bytes) -> _Problem:
@@ -454,6 +490,7 @@ def _read(body: bytes) -> _Problem:
             details=inner.get("details"),
             message=inner.get("message"),
             request_id=inner.get("request_id"),
+            resolution=inner.get("resolution"),
         )
     return found
 

@@ -53,6 +53,7 @@ from .http_input import (
     WebhookToolRun,
     WebhookTriggerRequest,
     WebhookTriggerResponse,
+    WebhookVerifyConfig,
 )
 from .knowledge import (
     ContextQuery,
@@ -171,6 +172,7 @@ __all__ = [
     "WebhookToolRun",
     "WebhookTriggerRequest",
     "WebhookTriggerResponse",
+    "WebhookVerifyConfig",
     "ContextQuery",
     "ContextResponse",
     "IngestResult",

@@ -23,7 +23,10 @@ __all__ = [
     "WebhookToolRun",
     "WebhookTriggerRequest",
     "WebhookTriggerResponse",
+    "WebhookVerifyConfig",
 ]
+
+_PROVIDERS = ("github", "stripe", "slack", "generic")
 
 
 class AgentRoutingRule(Request):
@@ -55,6 +58,20 @@ class HttpResponseControlConfig(Request):
     }
 
 
+class WebhookVerifyConfig(Request):
+    """Whose signature requests must bear: `github`, `stripe`, `slack` or `generic`."""
+
+    provider: str
+    secret: str
+
+    _hidden: ClassVar[frozenset[str]] = frozenset({"secret"})
+    _filled: ClassVar[tuple[str, ...]] = ("secret",)
+
+    def _rules(self) -> Iterator[tuple[str, str]]:
+        if self.provider not in _PROVIDERS:
+            yield "provider", f"is one of {', '.join(_PROVIDERS)}"
+
+
 class HttpInputConfig(Request):
     """A listener. `auth_header` is the whole value that `Authorization` must have."""
 
@@ -71,6 +88,8 @@ class HttpInputConfig(Request):
     forward_headers: list[str] = []
     cors_enabled: bool = False
     audit_enabled: bool = True
+    cors_origins: list[str] | None = None
+    webhook_verify: WebhookVerifyConfig | None = None
 
     _hidden: ClassVar[frozenset[str]] = frozenset({"auth_header"})
     _filled: ClassVar[tuple[str, ...]] = ("agent_id",)
