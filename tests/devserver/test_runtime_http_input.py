@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa, utils
 
 from ostiary.devserver import RunningVault, running
 from ostiary.devserver.options import RuntimeOptions
+from ostiary.secret import Secret
 from tests.devserver.api import Api
 from tests.devserver.web import Reply, Web
 
@@ -412,6 +413,23 @@ def test_a_signed_body_is_proof_where_the_input_knows_the_secret(api: Api, make:
     assert api.put(one.path, {"config": {**shown, "auth_header": KEY}})[0] == 200
     assert one.send({"prompt": "x"}).status == 200
     assert status(signed(secret, body)) == 200
+
+
+def test_while_the_vault_is_locked_an_input_with_secrets_does_not_start(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tcp": False, "runtime": RuntimeOptions(port=None)}
+    with running(tmp_path, passphrase=Secret("a long passphrase"), **options) as vault:
+        api = Api(vault)
+        api.post("agents", {"id": "a", "name": "a"})
+        config = {"agent_id": "a", "port": 0, "auth_header": KEY}
+        one = Input(api, api.post("http-input/servers", {"config": config})[1]["server_id"])
+        vault.admin.lock()
+        status, refused = api.post(f"{one.path}/start")
+        assert (status, refused["code"]) == (503, "VAULT_LOCKED")
+        assert one.info["status"] == "error"
+        assert api.post("http-input/servers", {"config": config})[0] == 503
+        vault.admin.unlock("a long passphrase")
+        one.start()
+        assert one.send({"prompt": "x"}).status == 200
 
 
 # --- what is let in

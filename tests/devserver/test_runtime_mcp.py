@@ -10,6 +10,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ pytest.importorskip("mcp", reason="the extra mcp is not installed")
 
 from ostiary.devserver import RunningVault, running
 from ostiary.devserver.options import RuntimeOptions
+from ostiary.secret import Secret
 from tests.devserver.api import Api
 
 TOOLS_SERVER = str(Path(__file__).parents[1] / "mcp" / "tools_server.py")
@@ -395,6 +397,36 @@ def test_servers_outlive_the_runtime_and_their_processes_do_not(tmp_path: Path) 
         api = Api(vault)
         assert info(api, "kept")["status"] == "disconnected"
         assert api.post("mcp/servers/kept/connect")[0] == 200
+
+
+def test_without_the_extra_it_says_what_to_install(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ostiary.devserver.runtime.mcp.endpoints.importlib.util",
+        SimpleNamespace(find_spec=lambda name: None),
+    )
+    api.post("mcp/servers", {"name": "bare", "command": COMMAND})
+    status, refused = api.post("mcp/servers/bare/connect")
+    assert (status, refused["code"]) == (501, "MCP_NOT_INSTALLED")
+    assert "pip install 'ostiary[mcp]'" in refused["error"]
+    assert api.delete("mcp/servers/bare")[0] == 200
+
+
+def test_while_the_vault_is_locked_no_variable_can_be_kept_or_read(tmp_path: Path) -> None:
+    options: dict[str, Any] = {"tcp": False, "runtime": RuntimeOptions(port=None)}
+    with running(tmp_path, passphrase=Secret("a long passphrase"), **options) as vault:
+        api = Api(vault)
+        config = {"name": "kept", "command": COMMAND, "env": {"A": "b"}}
+        assert api.post("mcp/servers", config)[0] == 201
+        vault.admin.lock()
+        for answer in (
+            api.post("mcp/servers/kept/connect"),
+            api.post("mcp/servers", {**config, "name": "new"}),
+        ):
+            assert (answer[0], answer[1]["code"]) == (503, "VAULT_LOCKED")
+        # Without any, the vault has nothing to do with it.
+        assert api.post("mcp/servers", {"name": "bare", "command": COMMAND})[0] == 201
 
 
 # --- without a key
