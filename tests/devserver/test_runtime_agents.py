@@ -264,6 +264,24 @@ def test_a_task_waits_for_its_approval(api: Api) -> None:
     assert api.post("approvals/who/approve")[1]["code"] == "APPROVAL_NOT_FOUND"
 
 
+def test_a_workflow_for_such_an_agent_waits_too(api: Api) -> None:
+    api.put("agents/agent-123", {"metadata": {"approval": "required"}})
+    body = {
+        "workflow_id": "data-analysis-workflow",
+        "parameters": {"input_data": "path/to/data.csv"},
+        "agent_id": "agent-123",
+    }
+    answers: list[Any] = []
+    asking = threading.Thread(target=lambda: answers.append(api.post("workflows", body)))
+    asking.start()
+    (held,) = until(lambda: api.get("approvals?status=pending")[1])
+    assert answers == []
+    api.post(f"approvals/{held['id']}/deny")
+    asking.join(PATIENCE)
+    ((status, answer),) = answers
+    assert (status, answer["status"], answer["error"]) == (200, "failed", "the action was denied")
+
+
 def test_a_denied_task_never_begins(api: Api) -> None:
     started = api.post("agents/agent-123/execute", {"require_approval": True})[1]
     (held,) = until(lambda: api.get("approvals?status=pending")[1])

@@ -84,14 +84,7 @@ class Executions:
         """
         record = self._able(agent_id)
         execution_id = execution_id or self._context.new_id()
-        if held or record.metadata.get("approval") == "required":
-            await self._approvals.hold(
-                agent_id,
-                "Other",
-                f"Run {kind} {execution_id}",
-                reason="the agent's tasks need an approval",
-                snapshot={"execution_id": execution_id},
-            )
+        await self.approve(record, kind, execution_id, held=held)
         try:
             async with self._agents.task(agent_id, kind, execution_id=execution_id) as execution:
                 async with asyncio.timeout(self._context.runtime.workflow_timeout):
@@ -100,6 +93,20 @@ class Executions:
         except TimeoutError:
             pass
         raise HttpRefusal(504, "TASK_TIMED_OUT", "the task took longer than the runtime allows")
+
+    async def approve(
+        self, record: AgentRecord, kind: str, execution_id: str, *, held: bool = False
+    ) -> None:
+        """Wait for the approval that a task needs, if it needs one; 403 when it is denied."""
+        if not held and record.metadata.get("approval") != "required":
+            return
+        await self._approvals.hold(
+            record.id,
+            "Other",
+            f"Run {kind} {execution_id}",
+            reason="the agent's tasks need an approval",
+            snapshot={"execution_id": execution_id},
+        )
 
     def begin(self, agent_id: str, given: Any, kind: str, *, held: bool = False) -> Execution:
         """Have an agent work in the background; return what is on record of it now."""

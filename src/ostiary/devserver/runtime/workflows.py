@@ -138,6 +138,9 @@ class Workflows:
         try:
             async with AsyncExitStack() as stack:
                 if run.agent_id is not None:
+                    record = self._context.agents.require(run.agent_id)
+                    approvals = self._context.group(Executions)
+                    await approvals.approve(record, "workflow", run.execution_id)
                     await stack.enter_async_context(
                         self._context.agents.task(
                             run.agent_id, "workflow", execution_id=run.execution_id
