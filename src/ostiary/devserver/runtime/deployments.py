@@ -175,7 +175,9 @@ class Deployments:
         program = await self._programs.of(record)
         if program is None:
             return None
-        result = await self._programs.run(program, given, headers, authenticated=True)
+        result = await self._programs.run(
+            program, given, headers, authenticated=not self._programs.keyless
+        )
         if result.status in _ENDED:
             raise _refusal(result, None)
         return _output(result)
@@ -433,9 +435,15 @@ class Deployments:
             result = await self._plainly(record, "webhook", None, body, headers)
         else:
             # The front has asked for the key already, unless this server asks nobody.
-            keyless = self._context.options.demo and self._context.runtime.token is None
             execution_id, result = await self._task(
-                record, program, "webhook", None, headers, settings, body, not keyless
+                record,
+                program,
+                "webhook",
+                None,
+                headers,
+                settings,
+                body,
+                not self._programs.keyless,
             )
             shown["execution_id"] = execution_id
             if result.status in _ENDED:

@@ -32,6 +32,11 @@ class Programs:
         self._context = context
         self._compiled: OrderedDict[bytes, Compiled] = OrderedDict()
 
+    @property
+    def keyless(self) -> bool:
+        """Whether this server asks nobody for a key."""
+        return self._context.options.demo and self._context.runtime.token is None
+
     async def compile(self, source: str, agent_name: str | None) -> Compiled:
         """Compile a source, on a thread: a long one takes a while."""
         key = hashlib.blake2b(f"{agent_name}\0{source}".encode(errors="replace")).digest()

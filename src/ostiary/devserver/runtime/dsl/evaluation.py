@@ -7,39 +7,21 @@ run ends, whatever the program. Neighbours: `functions` are pure, actions go thr
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, Final, Protocol, cast, final
 
 from . import tree
-from .compiler import seconds
+from .durations import UNITS, seconds
 from .functions import FUNCTIONS, METHODS, NAMESPACES, WrongUse
-from .parser import UNITS
+from .operators import MOST_BUILT, RunError, as_text, is_ok, operate, same, weighed
 from .program import Function, Program
 from .values import dotted, is_list, is_map, kind_of, shape
 
-__all__ = ["Calls", "Evaluation", "RunError", "weighed"]
+__all__ = ["Calls", "Evaluation"]
 
 _MOST_STEPS: Final = 100_000
-_MOST_BUILT: Final = 8 * 1024 * 1024
-_LARGEST_INTEGER: Final = 2**63
 _DEEPEST: Final = 120
 _BREATH: Final = 500  # steps between two turns of the event loop
-_DEEPEST_VALUE: Final = 100
-
-
-class RunError(Exception):
-    """A run that cannot go on; `line` and `column` say where in the source, 0 nowhere.
-
-    `kind` is failed, denied or exhausted. Programs may catch what failed.
-    """
-
-    def __init__(self, message: str, at: tree.At | None = None, *, kind: str = "failed") -> None:
-        super().__init__(message)
-        self.message = message
-        self.line = 0 if at is None else at.line
-        self.column = 0 if at is None else at.column
-        self.kind = kind
 
 
 class _Return(Exception):
@@ -161,7 +143,7 @@ class Evaluation:
 
     def _builds(self, size: int, at: tree.At) -> None:
         self._built += size
-        if self._built > _MOST_BUILT:
+        if self._built > MOST_BUILT:
             raise RunError("the program builds too much", at, kind="exhausted")
 
     # -- statements ---------------------------------------------------------
@@ -242,7 +224,7 @@ class Evaluation:
         for arm in each.arms:
             pattern = arm.pattern
             wild = isinstance(pattern, tree.Name) and pattern.name == "_"
-            if wild or _same(await self.value(pattern), subject):
+            if wild or same(await self.value(pattern), subject):
                 await self._statements(arm.body)
                 return
 
@@ -302,7 +284,7 @@ class Evaluation:
         value = await self._whole(each.value)
         if isinstance(target, tree.Name):
             if each.operator != "=":
-                value = self._operate(each.operator[0], self._name(target), value, each.at)
+                value = operate(each.operator[0], self._name(target), value, each.at, self._builds)
             self._names[target.name] = value
             return
         if not isinstance(target, tree.Postfix) or not isinstance(
@@ -313,8 +295,8 @@ class Evaluation:
         holder = await self._postfix(target, len(target.trailers) - 1)
         key: Any = trailer.name if isinstance(trailer, tree.Member) else await self._key(trailer)
         if each.operator != "=":
-            value = self._operate(
-                each.operator[0], self._item(holder, key, each.at), value, each.at
+            value = operate(
+                each.operator[0], self._item(holder, key, each.at), value, each.at, self._builds
             )
         self._builds(64, each.at)
         if is_map(holder) and isinstance(key, str):
@@ -398,44 +380,8 @@ class Evaluation:
             elif operator == "||":
                 value = bool(value) or bool(await self.value(right))
             else:
-                value = self._operate(operator, value, await self.value(right), node.at)
+                value = operate(operator, value, await self.value(right), node.at, self._builds)
         return value
-
-    def _operate(self, operator: str, left: Any, right: Any, at: tree.At) -> Any:
-        if operator == "==":
-            return _same(left, right)
-        if operator == "!=":
-            return not _same(left, right)
-        if operator == "in":
-            if isinstance(right, str) and isinstance(left, str):
-                return left in right
-            if is_map(right):
-                return isinstance(left, str) and left in right
-            if is_list(right):
-                return any(_same(left, each) for each in right)
-            raise RunError(f"'in' looks into a list, a map or a text, not {shape(right)}", at)
-        if operator == "+":
-            if isinstance(left, str) and isinstance(right, str | int | float):
-                return self._joined(left, right, at)
-            if isinstance(left, int | float) and isinstance(right, str):
-                return self._joined(left, right, at)
-            if is_list(left) and is_list(right):
-                both = [*left, *right]
-                self._builds(8 * len(both), at)
-                return both
-        numbers = _are_numbers(left, right)
-        if operator in {"<", "<=", ">", ">="}:
-            if not numbers and not (isinstance(left, str) and isinstance(right, str)):
-                raise RunError(f"{shape(left)} and {shape(right)} have no order", at)
-            return _ORDER[operator](left, right)
-        if not numbers:
-            raise RunError(f"'{operator}' is not for {shape(left)} and {shape(right)}", at)
-        return _arithmetic(operator, left, right, at)
-
-    def _joined(self, left: Any, right: Any, at: tree.At) -> str:
-        text = f"{_plain(left)}{_plain(right)}"
-        self._builds(len(text), at)
-        return text
 
     async def _postfix(self, node: tree.Postfix, upto: int) -> Any:
         """Evaluate a base and the first `upto` of its trailers."""
@@ -477,7 +423,7 @@ class Evaluation:
         if isinstance(trailer, tree.Propagate):
             if is_map(value) and value.get("ok") is False:
                 raise _Return(value)
-            return value["value"] if _is_ok(value) else value
+            return value["value"] if is_ok(value) else value
         raise RunError("this cannot be called", trailer.at)
 
     async def _key(self, index: tree.Index) -> Any:
@@ -501,7 +447,7 @@ class Evaluation:
             length = seconds(f"{holder}.{key}")
             if length is not None:
                 return length
-        raise RunError(f"{shape(holder)} has no {_plain(key)!r}", at)
+        raise RunError(f"{shape(holder)} has no {as_text(key)!r}", at)
 
     # -- calls --------------------------------------------------------------
 
@@ -616,83 +562,3 @@ class Evaluation:
         finally:
             self._names = before
         return found if name in {"map", "filter"} else name == "all"
-
-
-# -- on values --------------------------------------------------------------
-
-_ORDER: Final[dict[str, Callable[[Any, Any], bool]]] = {
-    "<": lambda left, right: left < right,
-    "<=": lambda left, right: left <= right,
-    ">": lambda left, right: left > right,
-    ">=": lambda left, right: left >= right,
-}
-
-
-def _is_ok(value: Any) -> bool:
-    return is_map(value) and value.get("ok") is True and "value" in value  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-
-
-def _are_numbers(left: Any, right: Any) -> bool:
-    return all(
-        isinstance(each, int | float) and not isinstance(each, bool) for each in (left, right)
-    )
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, bool) or isinstance(right, bool):
-        return left is right
-    return bool(left == right)
-
-
-def _plain(value: Any) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _arithmetic(operator: str, left: Any, right: Any, at: tree.At) -> Any:
-    try:
-        if operator == "+":
-            value = left + right
-        elif operator == "-":
-            value = left - right
-        elif operator == "*":
-            value = left * right
-        elif operator == "/":
-            value = left / right
-        else:
-            value = left % right
-    except ZeroDivisionError:
-        raise RunError("division by zero", at) from None
-    except OverflowError:
-        raise RunError("this number is too large", at) from None
-    if isinstance(value, float):
-        if not math.isfinite(value):
-            raise RunError("this number is too large", at)
-    elif abs(value) >= _LARGEST_INTEGER:
-        raise RunError("this number is too large", at)
-    return value
-
-
-def weighed(value: object, at: tree.At | None = None) -> int:
-    """Return roughly how many bytes a value has, each occurrence counted; refuse what is huge.
-
-    Values that hold themselves, and those that only a recursive reader would come to the end
-    of, are refused as well.
-    """
-    total = 0
-    waiting: list[tuple[object, int]] = [(value, 0)]
-    while waiting:
-        each, depth = waiting.pop()
-        total += 16
-        if isinstance(each, str):
-            total += len(each)
-        elif is_list(each):
-            waiting.extend((item, depth + 1) for item in each)
-        elif is_map(each):
-            for key, item in each.items():
-                total += len(key)
-                waiting.append((item, depth + 1))
-        if total > _MOST_BUILT or depth > _DEEPEST_VALUE or len(waiting) > _MOST_BUILT // 16:
-            raise RunError("this value is too large", at, kind="exhausted")
-    return total

@@ -18,12 +18,13 @@ from lark.lexer import Lexer, LexerState
 
 from . import tree
 from .diagnostics import MOST_ERRORS, Diagnostic, did_you_mean, expectation, shown
+from .durations import UNITS
 from .grammar import SENTENCES, WORDS
 from .layout import Layout
 from .tree import At
 from .values import is_list
 
-__all__ = ["KINDS", "LONGEST_SOURCE", "UNITS", "parse"]
+__all__ = ["KINDS", "LONGEST_SOURCE", "parse"]
 
 LONGEST_SOURCE: Final = 256 * 1024
 """Characters of one source."""
@@ -32,14 +33,6 @@ KINDS: Final = (
     "agent", "channel", "function", "memory", "metadata", "policy", "schedule", "webhook",
 )  # fmt: skip
 """The kinds of blocks that stand at the top of a source, with `type`."""
-
-UNITS: Final[dict[str, float]] = {
-    "ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0,
-    "w": 604800.0, "y": 31536000.0,
-    "B": 1.0, "KB": 1e3, "MB": 1e6, "GB": 1e9, "TB": 1e12,
-    "KiB": 1024.0, "MiB": 1024.0**2, "GiB": 1024.0**3, "TiB": 1024.0**4,
-}  # fmt: skip
-"""Units of a number, in seconds and in bytes."""
 
 _QUANTITY: Final = re.compile(r"([0-9.]+)(.*)", re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(u[0-9a-fA-F]{4}|.)", re.DOTALL)

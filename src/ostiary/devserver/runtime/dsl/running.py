@@ -19,8 +19,9 @@ from ....errors import OstiaryError
 from ....secret import Secret
 from ...http.refusals import HttpRefusal
 from . import tree
-from .compiler import DEFAULT_SECRET
-from .evaluation import Calls, Evaluation, RunError, weighed
+from .declarations import DEFAULT_SECRET
+from .evaluation import Calls, Evaluation
+from .operators import RunError, weighed
 from .payload import Unreadable, event_of, fires, passes, read_payload, summary
 from .program import Action, Program, Trigger, Webhook
 from .values import dotted, encoded, is_map
@@ -176,6 +177,8 @@ class _Run(Calls):
             return await self._go(trigger)
         except RunError as error:
             return self.failed(error)
+        except RecursionError:
+            return self.failed(RunError("a value here is nested too deeply", kind="exhausted"))
 
     async def _go(self, trigger: str | None) -> ActionResult:
         program = self._program
