@@ -13,7 +13,6 @@ from __future__ import annotations
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
-from difflib import get_close_matches
 from enum import Enum
 from typing import (
     TYPE_CHECKING,
@@ -304,6 +303,8 @@ def _shaped(
     if unknown and strangers:
         extra = {**(extra or {}), **{name: given[name] for name in given if name in unknown}}
     elif unknown:
+        from difflib import get_close_matches  # for a slip of the pen alone
+
         for name in sorted(unknown):
             like = get_close_matches(name, plan.names, 1)
             hint = f"; did you mean {like[0]}?" if like else ""

@@ -178,17 +178,14 @@ from .models import (
     WorkflowExecutionResponse,
 )
 from .settings import RuntimeSettings
-from .signatures import (
-    canonical_tool,
-    verify_tool,
-)
-from .webhooks import WebhookVerifier
 
 if TYPE_CHECKING:
     from ._async import AsyncRuntimeClient
     from ._events._async import AsyncEvents
     from ._pages._async import AsyncPages
     from ._schedules._async import AsyncChannels, AsyncSchedules
+    from .signatures import canonical_tool, verify_tool
+    from .webhooks import WebhookVerifier
 
     AsyncClient = AsyncRuntimeClient
     __version__: str
@@ -372,25 +369,27 @@ __all__ = [
     "verify_tool",
 ]
 
-# Where the async half is; like the version it is loaded by those who ask for it.
-_ASYNC = {
-    "AsyncChannels": ("_schedules", "AsyncChannels"),
-    "AsyncClient": ("", "AsyncRuntimeClient"),
-    "AsyncEvents": ("_events", "AsyncEvents"),
-    "AsyncPages": ("_pages", "AsyncPages"),
-    "AsyncRuntimeClient": ("", "AsyncRuntimeClient"),
-    "AsyncSchedules": ("_schedules", "AsyncSchedules"),
+# What is loaded by those who ask for it: the async half, and what few programs need.
+_LATER = {
+    "AsyncChannels": ("_schedules._async", "AsyncChannels"),
+    "AsyncClient": ("_async", "AsyncRuntimeClient"),
+    "AsyncEvents": ("_events._async", "AsyncEvents"),
+    "AsyncPages": ("_pages._async", "AsyncPages"),
+    "AsyncRuntimeClient": ("_async", "AsyncRuntimeClient"),
+    "AsyncSchedules": ("_schedules._async", "AsyncSchedules"),
+    "WebhookVerifier": ("webhooks", "WebhookVerifier"),
+    "canonical_tool": ("signatures", "canonical_tool"),
+    "verify_tool": ("signatures", "verify_tool"),
 }
 
 
 def __getattr__(name: str) -> Any:
     found: Any
-    if name in _ASYNC:
+    if name in _LATER:
         from importlib import import_module
 
-        room, attribute = _ASYNC[name]
-        module = f".{room}._async" if room else "._async"
-        found = getattr(import_module(module, __name__), attribute)
+        module, attribute = _LATER[name]
+        found = getattr(import_module(f".{module}", __name__), attribute)
     elif name == "__version__":
         import ostiary
 

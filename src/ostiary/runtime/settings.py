@@ -27,7 +27,6 @@ from ..config import (
 )
 from ..errors import InvalidArgumentError as SharedInvalidArgumentError
 from ..secret import Secret
-from . import _dotenv
 from .errors import FAMILY, ConfigurationError
 
 __all__ = [
@@ -171,6 +170,9 @@ class _File:
 
     @classmethod
     def nearest(cls) -> _File:
+        # Its patterns are not paid for by who only imports the package.
+        from . import _dotenv
+
         path = _dotenv.find()
         return cls("", {}) if path is None else cls(str(path), _dotenv.read(path, _OF_FILE))
 
