@@ -71,7 +71,8 @@ class Dev:
 
 def environment(home: Path) -> dict[str, str]:
     """Return an environment in which nothing of the caller's own vault shows."""
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("OSTIARY_", "SANCTUM_"))}
+    ours = ("OSTIARY_", "SANCTUM_", "SYMBIONT_")
+    kept = {k: v for k, v in os.environ.items() if not k.startswith(ours)}
     for name in ("COLUMNS", "FORCE_COLOR", "TTY_COMPATIBLE", "GITHUB_ACTIONS"):
         kept.pop(name, None)
     return kept | {"HOME": str(home), "TERM": "xterm"}

@@ -89,6 +89,56 @@ def test_the_vault_alone(start_dev: Any) -> None:
     )
 
 
+def test_it_says_where_the_runtime_is(start_dev: Any) -> None:
+    ours = "a-token-of-our-own-making"
+    dev = start_dev(
+        *("--port", "0", "--no-governance", "--no-gateway", "--runtime-port", "0"),
+        env={"SYMBIONT_API_TOKEN": ours},
+    )
+    found = dev.ready["runtime"]
+    socket_path = dev.home / "runtime.sock"
+    assert found["socket"] == str(socket_path)
+    assert found["unix_url"] == "http+unix://" + quote(str(socket_path), safe="") + "/api/v1"
+    assert found["token_file"] == str(dev.home / "runtime.token")
+    host, port = found["url"].removeprefix("http://").removesuffix("/api/v1").split(":")
+    kept = (dev.home / "runtime.token").read_text().strip()
+    for address in ((host, int(port)), socket_path):
+        assert call(address, "GET /api/v1/health HTTP/1.1")[0] == 200
+        assert call(address, "GET /api/v1/agents HTTP/1.1")[0] == 401
+        for token in (ours, kept):
+            known = f"GET /api/v1/agents HTTP/1.1\r\nAuthorization: Bearer {token}"
+            assert call(address, known) == (200, b"[]")
+    for path in (socket_path, dev.home / "runtime.token", dev.home / "runtime.db"):
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert dev.stop() == (0, "")
+    assert not socket_path.exists()
+
+
+def test_without_a_runtime(start_dev: Any) -> None:
+    dev = start_dev("--no-tcp", "--no-runtime")
+    assert dev.ready["runtime"] is None
+    assert not (dev.home / "runtime.db").exists()
+
+
+def test_a_runtime_that_cannot_start_is_a_sentence(ostiary: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        for arguments, token, word in (
+            (["--port", "0", "--runtime-port", port], "", "--runtime-port"),
+            (["--no-tcp"], "too-short", "SYMBIONT_API_TOKEN"),
+            (["--no-tcp", "--map", "nonsense"], "", "NAME="),
+            (["--no-tcp", "--knowledge-model", "nonsense"], "", "knowledge_model"),
+        ):
+            refused = ostiary(
+                *("dev", "--no-governance", "--no-gateway", *arguments),
+                env={"SYMBIONT_API_TOKEN": token},
+            )
+            assert refused.code in {1, 2}
+            assert word in refused.err
+            assert "Traceback" not in refused.err
+            assert "too-short" not in refused.err
+
+
 def test_a_listed_page_may_call(start_dev: Any, ostiary: Any) -> None:
     dev = start_dev("--no-tcp", "--demo", "--allow-origin", "http://localhost:3000")
     address = Path(dev.ready["governance"]["socket"])
