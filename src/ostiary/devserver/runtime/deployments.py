@@ -236,9 +236,11 @@ class Deployments:
         definition["capabilities"] = list(program.capabilities)
         said = program.properties.get("name")
         called = said if isinstance(said, str) and said else agent_id
-        if self._agents.get(agent_id) is None:
+        known = self._agents.get(agent_id)
+        if known is None:
             return self._agents.create(agent_id, called, metadata=program.metadata, **definition)
-        return self._agents.update(agent_id, name=called, **definition)
+        metadata = {**known.metadata, **program.metadata}
+        return self._agents.update(agent_id, name=called, metadata=metadata, **definition)
 
     # -- deploying ----------------------------------------------------------
 
@@ -474,11 +476,11 @@ class Deployments:
         """Run a program as one task of its agent; the task fails when the run does."""
         if record.stopped:
             raise HttpRefusal(409, "AGENT_STOPPED", "the agent is stopped; start it first")
-        execution_id = ""
+        execution_id = self._context.new_id()
+        await self._context.group(Executions).approve(record, kind, execution_id)
         result = None
         try:
-            async with self._agents.task(record.id, kind) as execution:
-                execution_id = execution.execution_id
+            async with self._agents.task(record.id, kind, execution_id=execution_id) as execution:
                 result = await self._programs.run(
                     program,
                     payload,
