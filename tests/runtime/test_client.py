@@ -30,6 +30,7 @@ from ostiary.runtime.errors import (
     NotFoundError,
     PermissionDeniedError,
     RateLimitError,
+    ReconciledInvocationError,
     RequestTimeoutError,
     ResponseFormatError,
     ServerError,
@@ -359,12 +360,20 @@ def test_refusals(
     assert pickle.loads(pickle.dumps(error)).response_text == error.response_text
 
 
-def test_a_conflict_is_a_conflict_and_nothing_else(connect: Connect, peers: Any) -> None:
+def test_a_conflict_is_a_reconciled_call_only_where_the_server_says_so(
+    connect: Connect, peers: Any
+) -> None:
     peer = peers(refuses(409, "EXISTS"))
     with pytest.raises(ConflictError) as caught:
         connect(peer).call("create_agent", AGENT)
     assert type(caught.value) is ConflictError
     assert len(peer.asked) == 1
+
+    settled = {"outcome": "ran", "signature": "MEUC"}
+    said = {"error": "settled", "code": "RECONCILED", "details": None, "resolution": settled}
+    with pytest.raises(ReconciledInvocationError) as told:
+        connect(peers(says(said, 409))).call("execute_agent", "a", idempotency_key="k")
+    assert told.value.resolution == settled
 
 
 def test_a_redirect_is_refused_and_the_key_stays(connect: Connect, peers: Any) -> None:
