@@ -24,7 +24,7 @@ from ostiary.runtime.models import accept, reader, wire
 from ostiary.secret import Secret
 from tests.frames import recorded
 
-from .modelling import MODELS, of_model
+from .modelling import MODELS, anything, of_model
 
 WHEN = datetime(2026, 3, 1, 10, 0, tzinfo=UTC)
 SECRET = "hvs.NEVER-SHOWN"
@@ -243,7 +243,7 @@ def test_a_reply_of_another_shape_is_an_error_and_no_crash(model: Any) -> None:
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda one: one.__name__)
 @lots
-@given(document=st.dictionaries(st.text(max_size=4), st.none() | st.text() | st.integers()))
+@given(document=st.dictionaries(st.text(max_size=4), anything))
 def test_any_object_is_read_or_refused(model: Any, document: dict[str, Any]) -> None:
     names = [one.encode_name for one in msgspec.structs.fields(model)]
     mixed = {names[len(key) % len(names)]: value for key, value in document.items()}
@@ -424,6 +424,12 @@ def test_what_was_changed_since_is_checked_before_it_is_sent() -> None:
         accept(m.Agent, agent)
     with pytest.raises(InvalidArgumentError, match="is a Agent or a mapping, not str"):
         accept(m.Agent, "agent-7")
+
+
+def test_what_json_cannot_say_is_refused_when_it_is_asked_for() -> None:
+    request = m.WorkflowExecutionRequest(workflow_id="w", parameters={"at": object()})
+    with pytest.raises(InvalidArgumentError, match="holds what JSON cannot say"):
+        request.to_dict()
 
 
 # A tool, whose schema has two names.
@@ -639,6 +645,12 @@ def test_a_refusal_does_not_repeat_the_secret(model: Any, given: dict[str, Any])
 def test_secrets_may_come_wrapped() -> None:
     made = m.SecretRequest(agent_id="a", secret_name="n", secret_value=Secret(SECRET))  # type: ignore[arg-type]
     assert wire(made)["secret_value"] == SECRET
+    gone = Secret(SECRET)
+    gone.wipe()
+    for unreadable in (gone, Secret(b"\xff" + SECRET.encode())):
+        error = refused(m.SecretRequest, agent_id="a", secret_name="n", secret_value=unreadable)
+        assert [place for place, _ in error.problems] == ["secret_value"]
+        assert SECRET not in recorded(error)
 
 
 def test_states_of_the_runtime_server() -> None:

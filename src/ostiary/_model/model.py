@@ -106,7 +106,11 @@ class Model(msgspec.Struct, metaclass=ModelMeta, forbid_unknown_fields=True):
 
     def to_dict(self) -> dict[str, Any]:
         """Return what is sent for it: plain JSON values, without what is None."""
-        return cast("dict[str, Any]", msgspec.to_builtins(wire(self)))
+        try:
+            return cast("dict[str, Any]", msgspec.to_builtins(wire(self)))
+        except (TypeError, ValueError, OverflowError, RecursionError) as error:
+            problem = type(error).__name__  # its text may show a value
+        raise self._error(f"{type(self).__name__} holds what JSON cannot say ({problem})")
 
     def _rules(self) -> Iterator[tuple[str, str]]:
         """Yield each field that is wrong beyond its type, and why."""
@@ -336,7 +340,11 @@ def _fitted(model: type[Model], field: _Field, value: Any, path: str, problems: 
     if field.instant:
         return _fitted_instants(field, value, path, problems)
     if isinstance(value, Secret) and field.name in model._hidden:
-        value = value.reveal()
+        try:
+            value = value.reveal()
+        except InvalidArgumentError as error:
+            problems.append((path, f"cannot be read: {error.message}"))
+            return None
     if field.words is not None and model._closed:
         words = _items(value) if field.many and _is_list(value) else [value]
         for index, word in enumerate(words):
