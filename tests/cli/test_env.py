@@ -60,6 +60,7 @@ def test_a_shell_takes_it(start_dev: Any, ostiary: Any, user_home: Path) -> None
     assert not {"SAGE_SANCTUM_ALLOW_DIRECT", "GATEWAY_SOCKET"} & set(environment)
     assert environment["SANCTUM_VAULT_PATH"] == str(dev.home)
     assert environment["OSTIARY_GOVERNANCE_URL"] == f"unix://{dev.home / 'governance.sock'}"
+    assert environment["OSTIARY_RUNTIME_URL"] == f"unix://{dev.home / 'runtime.sock'}"
     assert ask(environment).document["choices"][0]["message"]["content"] == "Hello"
     assert ask(environment, "gpt-4o", "openai").status == 200
     assert "eyJ" not in found.text
@@ -68,7 +69,7 @@ def test_a_shell_takes_it(start_dev: Any, ostiary: Any, user_home: Path) -> None
 
 
 def test_as_one_document(start_dev: Any, ostiary: Any, user_home: Path) -> None:
-    dev = start_dev("--no-tcp", "--no-governance")
+    dev = start_dev("--no-tcp", "--no-governance", "--no-runtime")
     found = ostiary("env", "--json", "--work-dir", "w", "--output", "/o o")
     assert set(found.document) == NAMES | {"SANCTUM_VAULT_PATH"}
     assert found.document["WORK_DIR"] == str(Path.cwd() / "w")

@@ -110,14 +110,35 @@ def create(
     ] = None,
     temperature: Annotated[
         float | None,
-        typer.Option("--temperature", metavar="NUMBER", min=0.0, max=2.0, show_default=False),
+        typer.Option(
+            "--temperature",
+            metavar="NUMBER",
+            min=0.0,
+            max=2.0,
+            help="How freely it chooses its words. Default: 0.7.",
+            show_default=False,
+        ),
     ] = None,
     top_p: Annotated[
         float | None,
-        typer.Option("--top-p", metavar="NUMBER", min=0.0, max=1.0, show_default=False),
+        typer.Option(
+            "--top-p",
+            metavar="NUMBER",
+            min=0.0,
+            max=1.0,
+            help="From which part of them. Default: 1.",
+            show_default=False,
+        ),
     ] = None,
     max_tokens: Annotated[
-        int | None, typer.Option("--max-tokens", metavar="COUNT", min=1, show_default=False)
+        int | None,
+        typer.Option(
+            "--max-tokens",
+            metavar="COUNT",
+            min=1,
+            help="The longest answer. Default: 1024.",
+            show_default=False,
+        ),
     ] = None,
     members: Annotated[
         str | None,

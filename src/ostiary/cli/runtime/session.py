@@ -275,11 +275,13 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
 
 def _news(error: OstiaryError) -> object:
     """Return what a server said beside its message, unless the message has it."""
-    details: Any = getattr(error, "details", None)
-    told = cast("dict[str, Any]", details) if isinstance(details, dict) else {"": details}
-    if all(value is None or str(value) in error.message for value in told.values()):
-        return None
-    return details
+    details: object = getattr(error, "details", None)
+    told = (value for value in _values(details) if value is not None)
+    return details if any(str(value) not in error.message for value in told) else None
+
+
+def _values(details: object) -> Iterable[object]:
+    return cast("dict[str, object]", details).values() if isinstance(details, dict) else (details,)
 
 
 def _advice(error: OstiaryError) -> str | None:
