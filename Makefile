@@ -41,7 +41,7 @@ test: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/node ## the whole test suite
 	@# they wait more than they compute: more processes than cores, each taking what is left
 	@$(PY) -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 
-peers: $(STAMPS)/peers ## the environment of peers that cannot live in ours; without, their tests skip
+peers: $(STAMPS)/peers ## environments of peers that cannot live in ours; without, their tests skip
 
 setup: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/check $(STAMPS)/bench $(STAMPS)/docs $(STAMPS)/wheel ## .venv with everything in it
 	@echo "ready: . $(VENV)/bin/activate"
@@ -162,6 +162,11 @@ $(STAMPS)/peers: pyproject.toml $(STAMPS)/venv
 	@echo "making .venv/litellm for LiteLLM and sage-sanctum-sdk"
 	@$(PY) -m venv $(VENV)/litellm
 	@$(PIP) --python $(VENV)/litellm/bin/python install --group peers
+	@echo "making .venv/symbiont and .venv/symbiont-new for symbiont-sdk, 0.3.0 and 1.16.0"
+	@$(PY) -m venv $(VENV)/symbiont
+	@$(PIP) --python $(VENV)/symbiont/bin/python install --group peers-symbiont
+	@$(PY) -m venv $(VENV)/symbiont-new
+	@$(PIP) --python $(VENV)/symbiont-new/bin/python install --group peers-symbiont-new
 	@touch $@
 
 # Peers that come from npm, into .venv/node. Without npm, or a way to its registry, the tests that

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import gateway
+from . import gateway, runtime
 from .case import Case, Role
 
 GROUPS = {
@@ -29,6 +29,14 @@ GROUPS = {
     "G4": "1,000 streams of tokens at once through the gateway, per token",
     "G5": "an agent's process, to its first answer, over bare Python",
     "G6": "memory of an agent's process behind its first answer",
+    "R1": "an agent's status from the runtime, sync, one call at a time",
+    "R2": "an agent's status from the runtime, asyncio, 64 tasks",
+    "R3": "a page of 100 reviews from the runtime, one call at a time",
+    "R4": "a search in the runtime's knowledge, one call at a time",
+    "R5": "calls per second of the embedded runtime, one call at a time",
+    "R6": "connections opened by 640 calls",
+    "R7": "a process with a runtime client, over bare Python",
+    "R8": "memory of such a process behind its first answer",
 }
 
 
@@ -427,6 +435,7 @@ CASES: tuple[Case, ...] = (
     ),
     *_idle("async", "asyncio connection: AsyncHttpPool", "ours", "leaf", 200, "async_connections"),
     *gateway.CASES,
+    *runtime.CASES,
 )
 
 BY_NAME = {case.name: case for case in CASES}

@@ -23,6 +23,7 @@ from .case import Case
 from .sample import Sample, Work
 
 ROOT = Path(__file__).resolve().parent.parent
+RECORDED = Path(__file__).resolve().with_name("recorded")
 CASE_SECONDS = 60
 
 
@@ -78,11 +79,16 @@ class Result:
 
 
 @contextmanager
-def _server(program: str, socket: str, core: int | None) -> Iterator[int]:
+def _server(command: list[str], socket: str, core: int | None) -> Iterator[int]:
     """Yields the loopback port it listens on as well, 0 for none."""
-    # On a core of its own it spins: its wake-up time then stays out of the client's figures.
-    command = [program, socket, *(["spin"] if core is not None else [])]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env=_environment(),
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     try:
@@ -90,7 +96,7 @@ def _server(program: str, socket: str, core: int | None) -> Iterator[int]:
             os.sched_setaffinity(process.pid, {core})
         ready, _, port = process.stdout.readline().strip().partition(" ")
         if ready != "ready":
-            raise CaseFailed(f"the server did not start: {program}")
+            raise CaseFailed(f"the server did not start: {' '.join(command)}")
         yield int(port or 0)
     finally:
         # It ends with its standard input; the rest is for one that does not.
@@ -104,9 +110,21 @@ def _server(program: str, socket: str, core: int | None) -> Iterator[int]:
         Path(socket).unlink(missing_ok=True)
 
 
+def _command(server: str, socket: str, tools: Mapping[str, str], *, spin: bool) -> list[str] | None:
+    """Return the command line of a case's server; None when there is none for this system."""
+    if server == "embedded":
+        return [sys.executable, "-m", "benchmarks.embedded", socket]
+    if server not in tools:
+        return None
+    # On a core of its own it spins: its wake-up time then stays out of the client's figures.
+    command = [tools[server], socket, *(["spin"] if spin else [])]
+    return [*command, str(RECORDED)] if server == "httpd" else command
+
+
 def _environment() -> dict[str, str]:
     """Return the environment of a case: ours, with the source tree to import from."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "OSTIARY_"))}
+    others = ("PYTHON", "OSTIARY_", "SYMBIONT_")
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(others)}
     environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "src")))
     # As it is imported, LiteLLM would ask a host on the internet for prices.
     environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
@@ -130,10 +148,11 @@ def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> 
         work = Work(count, tools=tools, options=case.options)
         if not case.server:
             return _child(case, python, work, where)
-        if case.server not in tools:
-            return f"{case.server} is not for {sys.platform}"
         socket = str(Path(folder) / "sock")
-        with _server(tools[case.server], socket, where.server) as port:
+        command = _command(case.server, socket, tools, spin=where.apart)
+        if command is None:
+            return f"{case.server} is not for {sys.platform}"
+        with _server(command, socket, where.server) as port:
             work = Work(count, socket, port, tools, case.options)
             return _child(case, python, work, where)
 

@@ -1,6 +1,6 @@
 /* An HTTP/1.1 server that costs next to nothing, so that what is measured is the client.
  *
- *     httpd SOCKET [spin]
+ *     httpd SOCKET [spin] [FOLDER]
  *
  * It listens on the Unix socket and on a loopback port of its own choosing, and keeps every
  * connection open. Bodies of requests need a Content-Length.
@@ -20,6 +20,11 @@
  *     steady-N           the same, when N of them have been asked for: all begin at once
  *     bare-...           the same, for clients that cannot read chunks: the response is not
  *                        chunked, and ends with its connection
+ *
+ *     /v1/accepted       how many connections were accepted so far, this one included
+ *     /api/v1/agents/..., /api/v1/tool-review/sessions..., /api/v1/knowledge/search
+ *                        status.json, sessions.json and search.json of FOLDER, which are what
+ *                        an agent runtime has answered; without FOLDER, 404
  *
  * Any path may be asked with any method, and with anything after it; other paths get 404. It
  * checks no key and no body: it must never be used for anything but this.
@@ -87,7 +92,7 @@ struct connection {
     int held; /* it has asked for what all get together: a reply, or the begin of a stream */
 };
 
-static int poller, connection_count, steady_sent, steady_waits;
+static int poller, connection_count, accepted_count, steady_sent, steady_waits;
 static struct connection *held[MAX_HELD];
 static long held_count, held_until;
 
@@ -149,6 +154,16 @@ static const char *const words[] = {" a",      " late", " order",     " was",  "
 enum { WORDS = sizeof words / sizeof *words };
 /* Those of [1] have no chunk around them. */
 static struct text events[2][WORDS], stream_tail, chat_tails[2];
+/* What a runtime has answered, and to what. */
+static struct {
+    const char *path, *file;
+    struct text reply;
+} recorded[] = {
+    {.path = "/api/v1/agents/", .file = "status.json"},
+    {.path = "/api/v1/tool-review/sessions", .file = "sessions.json"},
+    {.path = "/api/v1/knowledge/search", .file = "search.json"},
+};
+enum { RECORDED = sizeof recorded / sizeof *recorded, RECORDED_BYTES = 1024 * 1024 };
 static struct text call_reply, run_reply, chat_reply, missing_reply, large_reply, length_reply;
 
 static struct text reply_of(const char *status, const char *more, const char *body)
@@ -196,6 +211,29 @@ static struct text joined(struct text one, struct text other)
     if (size < 0)
         fail("memory");
     return (struct text){data, (size_t)size};
+}
+
+/* Read what a runtime has answered. */
+static void load(const char *folder)
+{
+    static char body[RECORDED_BYTES], path[4096];
+    for (int i = 0; i < RECORDED; i++) {
+        if ((size_t)snprintf(path, sizeof path, "%s/%s", folder, recorded[i].file) >= sizeof path) {
+            fprintf(stderr, "httpd: the path of the folder is too long\n");
+            exit(1);
+        }
+        FILE *file = fopen(path, "rb");
+        if (file == NULL)
+            fail(path);
+        size_t size = fread(body, 1, sizeof body - 1, file);
+        if (ferror(file) || !feof(file)) {
+            fprintf(stderr, "httpd: %s is unreadable or too large\n", path);
+            exit(1);
+        }
+        fclose(file);
+        body[size] = 0;
+        recorded[i].reply = reply_of("200 OK", "", body);
+    }
 }
 
 static void prepare(void)
@@ -332,6 +370,17 @@ static void answer(struct connection *c, const char *line, const char *end, cons
         hold(c, number_at(path + sizeof together - 1, end));
         return;
     }
+    if (begins(path, end, "/v1/accepted")) {
+        char body[64];
+        snprintf(body, sizeof body, "{\"accepted\":%d}", accepted_count);
+        struct text said = reply_of("200 OK", "", body);
+        queue(c, said.data, said.size);
+        free((char *)said.data);
+        return;
+    }
+    for (int i = 0; i < RECORDED; i++)
+        if (recorded[i].reply.data != NULL && begins(path, end, recorded[i].path))
+            reply = &recorded[i].reply;
     if (begins(path, end, "/v1/call"))
         reply = &call_reply;
     else if (begins(path, end, "/api/v1/run"))
@@ -568,6 +617,7 @@ static void welcome(int listener)
         struct connection *c = allocate(NULL, sizeof *c);
         *c = (struct connection){.fd = fd, .in = allocate(NULL, IN_BYTES)};
         connection_count++;
+        accepted_count++;
         watch(c, EPOLL_CTL_ADD, EPOLLIN);
     }
     if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR && errno != ECONNABORTED)
@@ -633,14 +683,16 @@ static void allow_descriptors(void)
 
 int main(int argc, char **argv)
 {
-    if (argc < 2 || argc > 3 || (argc == 3 && strcmp(argv[2], "spin") != 0)) {
-        fprintf(stderr, "usage: httpd SOCKET [spin]\n");
+    int spin = argc > 2 && strcmp(argv[2], "spin") == 0, port = 0;
+    if (argc < 2 || argc > 3 + spin) {
+        fprintf(stderr, "usage: httpd SOCKET [spin] [FOLDER]\n");
         return 2;
     }
-    int spin = argc == 3, port = 0;
     signal(SIGPIPE, SIG_IGN);
     allow_descriptors();
     prepare();
+    if (argc == 3 + spin)
+        load(argv[2 + spin]);
     poller = epoll_create1(0);
     if (poller < 0)
         fail("epoll_create");

@@ -1,0 +1,123 @@
+"""`python -m benchmarks.recording` writes what the embedded runtime answers into `recorded/`.
+
+The C server gives these replies out, so that clients are measured with the runtime's own words
+and without its work. Write them anew when its replies change.
+"""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime
+from typing import Any
+
+from ostiary.devserver import RuntimeOptions, running
+from ostiary.runtime import RuntimeClient
+
+from .cases.runtime import AGENT, API, AUTHOR, CALLS, SESSIONS
+from .rounds import RECORDED
+
+_THINGS = ("orders", "invoices", "shipments", "contracts", "tickets")
+_DEEDS = ("find", "count", "export", "archive")
+
+
+def tool(number: int) -> dict[str, Any]:
+    """Return one of the tools that are submitted: ten or so of each kind, as a team has them."""
+    thing, deed = _THINGS[number % 5], _DEEDS[number // 5 % 4]
+    return {
+        "name": f"{deed}_{thing}_{number}",
+        "description": f"{deed.capitalize()} {thing} of one customer between two days.",
+        "schema": {
+            "type": "object",
+            "properties": {
+                "customer": {"type": "string", "maxLength": 64, "description": "Its number."},
+                "from": {"type": "string", "format": "date"},
+                "to": {"type": "string", "format": "date"},
+                "limit": {"type": "integer", "minimum": 1, "maximum": 100, "default": 20},
+                # Every tenth runs what it is given, and has findings.
+                **({"command": {"type": "string"}} if number % 10 == 0 else {}),
+            },
+            "required": ["customer"],
+        },
+        "provider": {
+            "name": "Back office",
+            "public_key_url": "https://tools.example.com/.well-known/pubkey.pem",
+        },
+    }
+
+
+def knowledge() -> list[dict[str, Any]]:
+    """Return the pieces that a search finds its results among."""
+    written = datetime(2031, 5, 6, 10, tzinfo=UTC).isoformat()
+    return [
+        {
+            "id": f"guide-{number:02}",
+            "content": (
+                f"Late {thing}, part {number}: how {thing} that are late are found, who is told "
+                f"of late {thing}, and by when. After nine days they are handed to a person."
+            ),
+            "metadata": {
+                "source": f"guides/{thing}.md",
+                "source_type": "document",
+                "chunk_index": number,
+                "timestamp": written,
+                "agent_id": AGENT,
+            },
+        }
+        for number, thing in enumerate(_THINGS * 4)
+    ]
+
+
+def fill(client: RuntimeClient) -> None:
+    """Give the runtime behind `client` what the cases ask for."""
+    client.create_agent(
+        {
+            "id": AGENT,
+            "name": "Late orders",
+            "description": "Finds orders that are late.",
+            "system_prompt": "You find orders that are late, and say by how much.",
+            "tools": ["find_orders_0"],
+            "model": "a-model-of-this-year",
+            "temperature": 0.0,
+            "top_p": 1.0,
+            "max_tokens": 1024,
+        }
+    )
+    requests = [{"tool": tool(n), "submitted_by": AUTHOR} for n in range(SESSIONS)]
+    refused = [one.error for one in client.submit_tools_for_review(requests) if one.error]
+    assert not refused, refused[0]
+    for item in knowledge():
+        client.add_knowledge_item(item)
+    for number, session in enumerate(client.list_review_sessions(limit=SESSIONS).sessions):
+        # Either waits for the analysis, if it still runs.
+        if number % 2:
+            client.claim_review(session.review_id, AUTHOR)
+        else:
+            decision = {"decision": "approve", "reviewer_id": AUTHOR}
+            client.submit_human_review_decision(session.review_id, decision)
+
+
+def replies() -> dict[str, bytes]:
+    """Return the embedded runtime's replies to what the cases ask, by the names of their calls."""
+    found: dict[str, bytes] = {}
+    with (
+        running(runtime=RuntimeOptions(port=0)) as server,
+        RuntimeClient(server.runtime_token, server.runtime_unix_url) as client,
+    ):
+        fill(client)
+        for name, call in CALLS.items():
+            body = call.body()
+            asked = {} if body is None else {"json": body}
+            reply = client.pool.request(call.method, call.path.removeprefix(API), **asked)
+            found[name] = reply.read()
+    return found
+
+
+def main() -> int:
+    for name, body in replies().items():
+        (RECORDED / f"{name}.json").write_bytes(body)
+        print(f"{name}.json: {len(body):,} bytes")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
