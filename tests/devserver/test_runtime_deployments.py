@@ -270,6 +270,17 @@ def test_an_agent_without_a_program_is_deployed_too(api: Api, server: RunningVau
     assert api.get("agents/plain/history")[1]["history"][0]["kind"] == "webhook"
 
 
+def test_a_source_may_stand_for_a_workflow(api: Api) -> None:
+    source = "agent counter(n: Int) { with memory = m { return {n: n + 1} } }"
+    status, answer = api.post("workflows/execute", {"workflow_id": source, "parameters": {"n": 1}})
+    assert (status, answer["result"]["output"]) == (200, {"n": 2})
+    assert "counter" in api.get("agents")[1]
+    bad = {"workflow_id": "agent counter {", "parameters": {}}
+    status, answer = api.post("workflows/execute", bad)
+    assert (status, answer["code"]) == (422, "DSL_INVALID")
+    assert "never closed" in answer["details"]["errors"][0]
+
+
 def test_executing_an_agent_runs_its_program(api: Api) -> None:
     compile_(api, "agent hooks { action x { return {n: payload.n + 1} } }")
     started = api.post("agents/hooks/execute", {"input": {"n": 1}})[1]["execution_id"]
@@ -337,6 +348,15 @@ def test_a_source_that_does_not_compile_fails_and_leaves_what_runs(
     assert ask(server, good["endpoint_url"], {"n": 1}).status == 200
 
 
+def test_a_deleted_agents_deployment_ends(api: Api, server: RunningVault) -> None:
+    compile_(api)
+    deployment = deploy(api)
+    assert api.delete("agents/hooks")[0] == 200
+    assert ask(server, deployment["endpoint_url"], {}).status == 404
+    shown = api.get(f"agents/deployments/{deployment['deployment_id']}")[1]
+    assert (shown["status"], shown["error"]) == ("stopped", "the agent was deleted")
+
+
 def test_deployments_by_agent(api: Api) -> None:
     compile_(api)
     compile_(api, "agent other { }", "other")
@@ -401,9 +421,9 @@ def test_a_task_that_needs_an_approval_waits_for_it(api: Api, server: RunningVau
     for verb, status in (("approve", 200), ("deny", 403)):
         asking = threading.Thread(target=lambda: answers.append(ask(server, url, {})))
         asking.start()
-        while not (held := api.get("approvals")[1]):
+        while not (held := waiting(api)):
             assert asking.is_alive()
-        assert api.post(f"approvals/{held[0]['id']}/{verb}")[0] == 200
+        assert api.post(f"approvals/{held[0]}/{verb}")[0] == 200
         asking.join(30)
         assert answers[-1].status == status
     (done,) = api.get("agents/hooks/history")[1]["history"]

@@ -544,6 +544,9 @@ def test_functions_run_where_there_is_nothing_else() -> None:
         ('deny: act("arg")', 1, False),
         ('deny: ["other", "act"] if true', 1, False),
         ("require: act; audit: everything", 1, True),
+        ('deny: act(text) if text == "arg"', 1, False),
+        ("allow: act(text) if text.length == 3", 1, True),
+        ('deny: act("other", more)', 1, True),
     ],
 )
 def test_policies(host: Surroundings, policy: str, payload: int, *, allowed: bool) -> None:

@@ -390,12 +390,14 @@ class Deployments:
         """Let a request in to the deployment that runs at a path."""
         environment, agent_id = request.path_params["environment"], request.path_params["agent_id"]
         deployment = self._running.get((environment, agent_id))
-        if deployment is None:
+        record = self._agents.get(agent_id)
+        if deployment is not None and record is None:
+            self._end(deployment, "stopped", "the agent was deleted")
+        if deployment is None or record is None:
             raise HttpRefusal(
                 404, "DEPLOYMENT_NOT_RUNNING", "nothing is deployed here; deploy the agent first"
             )
         body = bytes(await read_body(request))
-        record = self._agents.require(agent_id)
         settings = _settings(deployment.config)
         in_hand = self._in_hand.get(deployment.deployment_id, 0)
         if in_hand >= settings.max_concurrent_tasks:

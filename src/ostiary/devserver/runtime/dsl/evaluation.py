@@ -319,6 +319,14 @@ class Evaluation:
                 return None
         return await self.value(value.expression)
 
+    async def value_with(self, node: tree.Expression, names: Mapping[str, Any]) -> Any:
+        """Return the value of an expression that has some names of its own."""
+        before, self._names = self._names, {**self._names, **names}
+        try:
+            return await self.value(node)
+        finally:
+            self._names = before
+
     async def value(self, node: tree.Expression) -> Any:
         """Return the value of an expression."""
         await self._step(node.at)

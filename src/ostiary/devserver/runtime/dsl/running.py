@@ -21,7 +21,7 @@ from ...http.refusals import HttpRefusal
 from . import tree
 from .declarations import DEFAULT_SECRET
 from .evaluation import Calls, Evaluation
-from .operators import RunError, weighed
+from .operators import RunError, same, weighed
 from .payload import Unreadable, event_of, fires, passes, read_payload, summary
 from .program import Action, Program, Trigger, Webhook
 from .values import dotted, encoded, is_map
@@ -345,11 +345,10 @@ class _Run(Calls):
             for rule in policy.rules:
                 if rule.effect not in {"allow", "deny"}:
                     continue
-                if not any(
-                    [await _speaks_of(each, name, arguments, run) for each in rule.subjects]
-                ):
+                said = _spoken_of(rule.subjects, name, arguments)
+                if said is None:
                     continue
-                holds = await _holds(rule.condition, run, unknown=rule.effect == "deny")
+                holds = await _holds(rule.condition, run, said, unknown=rule.effect == "deny")
                 if rule.effect == "deny" and holds:
                     return f"the policy {policy.name!r} denies {name} (line {rule.line})"
                 if rule.effect == "allow":
@@ -482,32 +481,40 @@ class _Run(Calls):
 # -- policies ---------------------------------------------------------------
 
 
-async def _speaks_of(
-    subject: tree.Expression, name: str, arguments: list[Any], run: Evaluation
+def _spoken_of(
+    subjects: tuple[tree.Expression, ...], name: str, arguments: list[Any]
+) -> dict[str, Any] | None:
+    """Return what a rule calls the arguments, if a call is among what it speaks of; else None."""
+    for subject in subjects:
+        if isinstance(subject, tree.Literal):
+            if subject.value == name:
+                return {}
+            continue
+        said, behind = dotted(subject)
+        if said != name:
+            continue
+        if not behind or not isinstance(behind[0], tree.Call):
+            return {}
+        names: dict[str, Any] = {}
+        for number, each in enumerate(behind[0].arguments):
+            given = arguments[number] if number < len(arguments) else None
+            if isinstance(each.value, tree.Name):
+                names[each.value.name] = given
+            elif isinstance(each.value, tree.Literal) and not same(given, each.value.value):
+                break
+        else:
+            return names
+    return None
+
+
+async def _holds(
+    condition: tree.Expression | None, run: Evaluation, names: dict[str, Any], *, unknown: bool
 ) -> bool:
-    """Tell whether a rule's subject is this call: its name, or a call with arguments to match."""
-    if isinstance(subject, tree.Literal):
-        return subject.value == name
-    said, behind = dotted(subject)
-    if said != name:
-        return False
-    if not behind or not isinstance(behind[0], tree.Call):
-        return True
-    for number, each in enumerate(behind[0].arguments):
-        # A bare name in a rule stands for whatever is given there.
-        if isinstance(each.value, tree.Literal) and (
-            number >= len(arguments) or arguments[number] != each.value.value
-        ):
-            return False
-    return True
-
-
-async def _holds(condition: tree.Expression | None, run: Evaluation, *, unknown: bool) -> bool:
     """Evaluate a rule's condition; `unknown` is the answer where that is not possible."""
     if condition is None:
         return True
     try:
-        return bool(await run.value(condition))
+        return bool(await run.value_with(condition, names))
     except RunError as error:
         if error.kind == "exhausted":
             raise
