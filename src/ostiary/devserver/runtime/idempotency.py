@@ -88,8 +88,10 @@ class Idempotency:
         answer = await self._known(identity, fingerprint)
         if answer is None:
             recorder = _Recorder(send)
+            # Here and not in the task, which begins after others have looked.
+            running = self._running[identity] = _Running(fingerprint)
             work = asyncio.ensure_future(
-                self._first(scope, body, identity, fingerprint, recorder, keep=_written(path))
+                self._first(scope, body, identity, running, recorder, keep=_written(path))
             )
             self._working.add(work)
             work.add_done_callback(self._worked)
@@ -132,19 +134,18 @@ class Idempotency:
         scope: Scope,
         body: bytes,
         identity: str,
-        fingerprint: str,
+        running: _Running,
         recorder: _Recorder,
         *,
         keep: bool,
     ) -> None:
-        running = self._running[identity] = _Running(fingerprint)
         try:
             await self._app(scope, _again(body), recorder.send)
             if recorder.complete and 200 <= recorder.status < 300:
                 self._record(
                     _Answer(
                         identity,
-                        fingerprint,
+                        running.fingerprint,
                         self._clock.wall(),
                         recorder.status,
                         recorder.headers,
