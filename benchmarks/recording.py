@@ -10,6 +10,8 @@ import sys
 from datetime import UTC, datetime
 from typing import Any
 
+from msgspec import UNSET
+
 from ostiary.devserver import RuntimeOptions, running
 from ostiary.runtime import RuntimeClient
 
@@ -106,8 +108,8 @@ def replies() -> dict[str, bytes]:
         fill(client)
         for name, call in CALLS.items():
             body = call.body()
-            asked = {} if body is None else {"json": body}
-            reply = client.pool.request(call.method, call.path.removeprefix(API), **asked)
+            path = call.path.removeprefix(API)
+            reply = client.pool.request(call.method, path, json=UNSET if body is None else body)
             found[name] = reply.read()
     return found
 
