@@ -147,9 +147,17 @@ def test_validating_makes_none(api: Api) -> None:
     assert api.get("agents")[1] == []
 
 
-@pytest.mark.parametrize(
-    "source", ["agent hooks {", "\0", "", "policy p { deny: x }", "{" * 1000, "x" * 300_000]
-)
+BAD = {
+    "open": "agent hooks {",
+    "nul": "\0",
+    "empty": "",
+    "no agent": "policy p { deny: x }",
+    "deep": "{" * 1000,
+    "long": "x" * 300_000,
+}
+
+
+@pytest.mark.parametrize("source", BAD.values(), ids=BAD.keys())
 def test_a_bad_source_is_answered_and_not_refused(api: Api, source: str) -> None:
     answer = compile_(api, source)
     assert (answer["success"], answer["agent_id"]) == (False, None)
