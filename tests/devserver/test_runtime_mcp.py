@@ -21,6 +21,7 @@ from ostiary.devserver import RunningVault, running
 from ostiary.devserver.options import RuntimeOptions
 from ostiary.secret import Secret
 from tests.devserver.api import Api
+from tests.mcp.minimal import SERVER
 
 TOOLS_SERVER = str(Path(__file__).parents[1] / "mcp" / "tools_server.py")
 COMMAND = [sys.executable, TOOLS_SERVER]
@@ -276,17 +277,29 @@ def test_a_killed_server_has_the_status_error_until_it_is_called(api: Api, serve
     assert info(api, server)["last_error"] is None
 
 
-def test_a_tool_that_kills_its_server_is_not_called_twice(
-    api: Api, server: str, tmp_path: Path
-) -> None:
-    status, refused = call(api, server, "die")
-    assert (status, refused["code"]) == (502, "MCP_SERVER_FAILED")
-    dead = wait_for(api, server, "error")
-    assert "status 3" in refused["error"]
-    assert "status 3" in dead["last_error"]
-    assert "the tools server gives up" in dead["last_error"]
-    # A new process, which has been asked for nothing but this.
-    assert call(api, server, "count")[1]["content"][0]["text"].endswith(" 1")
+DIES = """
+def call(name):
+    with open("calls", "a") as file:
+        file.write(f"{name} ")
+    print("this server gives up", file=sys.stderr, flush=True)
+    os._exit(3)
+
+serve(call)
+"""
+
+
+def test_a_tool_that_kills_its_server_is_not_called_twice(api: Api, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", SERVER + DIES]
+    for name in added(api, "dying", command, cwd=str(tmp_path)):
+        status, refused = call(api, name, "t")
+        assert (status, refused["code"]) == (502, "MCP_SERVER_FAILED")
+        assert "status 3" in refused["error"]
+        dead = wait_for(api, name, "error")
+        assert "status 3; its last words: this server gives up" in dead["last_error"]
+        assert (tmp_path / "calls").read_text() == "t "
+        # The next call is made again, of another process.
+        assert call(api, name, "t")[0] == 502
+        assert (tmp_path / "calls").read_text() == "t t "
 
 
 ENDS = "raise SystemExit('this server refuses to start')"

@@ -18,33 +18,9 @@ from ostiary.devserver.http.refusals import HttpRefusal
 from ostiary.devserver.mcp import process
 from ostiary.devserver.mcp.child import Child
 
+from .minimal import SERVER
+
 pytestmark = pytest.mark.usefixtures("no_leaked_descriptors")
-
-# The protocol in a few lines, so that each test says what is wrong with its server.
-SERVER = """
-import json, os, signal, subprocess, sys, time
-
-def say(id, **more):
-    print(json.dumps({"jsonrpc": "2.0", "id": id, **more}), flush=True)
-
-def serve(call=lambda name: None):
-    for line in sys.stdin:
-        asked = json.loads(line)
-        method, id = asked["method"], asked.get("id")
-        if method == "initialize":
-            say(id, result={
-                "protocolVersion": asked["params"]["protocolVersion"],
-                "capabilities": {"tools": {}},
-                "serverInfo": {"name": "bad", "version": "1"},
-            })
-        elif method == "tools/list":
-            say(id, result={"tools": [{"name": "t", "inputSchema": {"type": "object"}}]})
-        elif method == "tools/call":
-            text = call(asked["params"]["name"])
-            say(id, result={"content": [{"type": "text", "text": str(text)}]})
-        elif id is not None:
-            say(id, error={"code": -32601, "message": "Method not found"})
-"""
 
 
 def child(tmp_path: Path, program: str, **settings: Any) -> Child:
