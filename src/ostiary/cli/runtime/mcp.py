@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+import re
+from typing import Annotated, Any, Final
 
 import typer
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED, plain
 from ..signature import arguments as arguments_of
-from .session import Session, add, read_object, take_options, write
+from .session import Session, add, read_object, shown, take_options, write
 
 __all__ = ["register"]
+
+_CONNECT_SECONDS: Final = 120.0
+_SENTENCE: Final = re.compile(r"(?<=[.!?])\s|\n")
 
 Name = Annotated[
     str, typer.Argument(metavar="SERVER", help="The server's name.", show_default=False)
@@ -116,7 +120,8 @@ def add_one(
 
 def connect(on: Session, server: Name) -> None:
     """Start a server and ask what it has. Exits 1 when it could not be reached."""
-    on.client.connect_mcp_server(server)
+    # A server that npm has to fetch first takes its time.
+    on.client.connect_mcp_server(server, timeout=on.patience or _CONNECT_SECONDS)
     found = on.client.get_mcp_server(server)
     _connection(on, found)
     if str(found.status) == "error":
@@ -145,7 +150,7 @@ def tools(on: Session, server: Optional = None) -> None:
                 one.name,
                 arguments_of(one.tool_schema),
                 one.verified or None,
-                _first_line(one.description),
+                _summary(one.description),
             )
             for one in found
         ),
@@ -186,7 +191,7 @@ def resources(on: Session, server: Optional = None) -> None:
         found,
         ("server", "resource", "name", "type", "description"),
         (
-            (one.server_name, one.uri, one.name, one.mime_type, _first_line(one.description))
+            (one.server_name, one.uri, one.name, one.mime_type, _summary(one.description))
             for one in found
         ),
         firm=("server",),
@@ -233,9 +238,9 @@ def _assigned(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _first_line(text: str | None) -> str | None:
-    """Return what a description begins with: servers write whole pages."""
-    return None if text is None else text.strip().partition("\n")[0]
+def _summary(text: str | None) -> str | None:
+    """Return the first sentence of a description: servers write whole pages."""
+    return None if text is None else shown(_SENTENCE.split(text.strip(), maxsplit=1)[0])
 
 
 def _whole(text: str) -> str:

@@ -114,8 +114,12 @@ _LISTS: Final[Mapping[str, str]] = {
 class Session:
     """One command's client, and the screen to answer on."""
 
-    def __init__(self, client: RuntimeClient, screen: Screen) -> None:
+    def __init__(
+        self, client: RuntimeClient, screen: Screen, patience: float | None = None
+    ) -> None:
         self.client = client
+        self.patience = patience
+        """The seconds of --timeout, or None."""
         self.screen = screen
         self.json = screen.json
 
@@ -250,7 +254,7 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         for warning in told:
             screen.note(f"warning: {warning.message}")
         with client:
-            yield Session(client, screen)
+            yield Session(client, screen, options.get("timeout"))
     except OstiaryError as error:
         code = screen.refuse(error, advice=_advice(error))
         details = shown(_news(error))
@@ -292,6 +296,11 @@ def _advice(error: OstiaryError) -> str | None:
     code = getattr(error, "code", None)
     if code == "SECRET_NOT_FOUND":
         return "`ostiary runtime secrets ls AGENT` shows what the agent has"
+    if code == "MCP_COMMAND_REFUSED":
+        return (
+            "start the runtime with `--mcp-allow` and this command; where it asks for a key, that "
+            "is, without --demo, any command may start"
+        )
     if isinstance(code, str) and code in _LISTS:
         return f"`ostiary runtime {_LISTS[code]}` shows what there is"
     return None
