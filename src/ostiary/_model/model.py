@@ -179,6 +179,7 @@ class _Plan(msgspec.Struct, frozen=True):
     whole: tuple[str, ...]
     nested: tuple[tuple[str, _Plan, bool], ...]  # and whether it is a dict of them
     adapts: bool
+    at_once: bool  # nothing in it takes more than its types and the checks of `_made_at_once`
 
 
 _plans: Final[dict[type[Any], _Plan]] = {}
@@ -219,6 +220,7 @@ def _planned(model: type[Any]) -> _Plan:
         )
     on_wire = {field.name: field.wire_name for field in fields}
     renamed = {wire: name for name, wire in on_wire.items() if wire != name}
+    adapts = any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model)
     return _Plan(
         model=model,
         fields=tuple(fields),
@@ -234,7 +236,10 @@ def _planned(model: type[Any]) -> _Plan:
             for field in fields
             if field.inner is not None
         ),
-        adapts=any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model),
+        adapts=adapts,
+        at_once=not (renamed or adapts or model._hidden)
+        and model._rules is Model._rules
+        and not any(field.inner or field.instant for field in fields),
     )
 
 
@@ -269,7 +274,10 @@ def accept(model: type[M], value: object, *, name: str = "") -> M:
 
 
 def _fields_of(model: Model) -> dict[str, Any]:
-    return {name: getattr(model, name) for name in type(model).__struct_fields__}
+    found = {name: getattr(model, name) for name in type(model).__struct_fields__}
+    if found[_EXTRA] is UNSET:
+        del found[_EXTRA]
+    return found
 
 
 def _refused(model: type[Model], problems: Problems, name: str = "") -> InvalidArgumentError:
@@ -289,6 +297,10 @@ def _shaped(
 ) -> M | None:
     """Make `model` of its fields, or add to `problems`; `strangers` may come along."""
     plan = _plan(model)
+    if plan.at_once:
+        made = _made_at_once(plan, given)
+        if made is not None:
+            return cast("M", made)
     before = len(problems)
     if strangers and plan.adapts:
         given = model._adapt(given)
@@ -329,6 +341,32 @@ def _shaped(
     made = cast("M", msgspec.StructMeta.__call__(model, **values))
     problems.extend((path + name, problem) for name, problem in made._rules())
     return None if len(problems) > before else made
+
+
+def _made_at_once(plan: _Plan, given: dict[str, Any]) -> Model | None:
+    """Make a model of flat fields that are all as they should be; None when one is not.
+
+    What is wrong, and what may be meant, is for those who look at each field to say.
+    """
+    model: type[Model] = plan.model
+    try:
+        made = msgspec.convert(given, model)
+    except (msgspec.ValidationError, UnicodeError, RecursionError):
+        return None
+    for name in model._filled:
+        if not getattr(made, name):
+            return None
+    for name, (least, most) in model._bounds.items():
+        value = getattr(made, name)
+        if value is not None and not least <= value <= most:
+            return None
+    if model._closed:
+        for field in plan.fields:
+            if field.words is None or (words := getattr(made, field.name)) is None:
+                continue
+            if not all(word.is_known for word in (words if field.many else (words,))):
+                return None
+    return made
 
 
 def _fitted(model: type[Model], field: _Field, value: Any, path: str, problems: Problems) -> Any:
