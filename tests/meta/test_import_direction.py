@@ -29,7 +29,7 @@ FLOORS: list[set[str]] = [
     {"_retry", "_route", "_model"},
     {"_transport"},
     {"http"},
-    {"_settings"},
+    {"_settings", "_calls"},
     {"vault", "gateway", "runtime", "workflow", "governance"},
     {"client"},
     {"fleet"},

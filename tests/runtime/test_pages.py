@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ostiary.runtime._pages._sync import Pages
+from ostiary._calls.pages._sync import Pages
 from ostiary.runtime.errors import ServerError
 from ostiary.runtime.models import PaginationInfo
 from tests.http.peer import Exchange, Script

@@ -11,9 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ostiary._calls.waiting import pace as pace_module
+from ostiary._calls.waiting.pace import Pace
+from ostiary.errors import InvalidArgumentError as AnyInvalidArgumentError
 from ostiary.runtime import _bodies as bodies
-from ostiary.runtime._waiting import pace as pace_module
-from ostiary.runtime._waiting.pace import Pace
 from ostiary.runtime.enums import AgentState
 from ostiary.runtime.errors import (
     AuthenticationError,
@@ -122,8 +123,15 @@ def test_it_ends_soon_after_the_deadline(
     ids=str,
 )
 def test_times_that_cannot_be_meant(timeout: Any, interval: Any) -> None:
-    with pytest.raises(InvalidArgumentError):
+    with pytest.raises(AnyInvalidArgumentError):
         Pace(timeout, interval, 30.0, 0.0)
+
+
+def test_such_times_are_refused_as_an_error_of_the_domain(connect: Connect, peers: Any) -> None:
+    peer = peers(review("submitted"))
+    with pytest.raises(InvalidArgumentError, match="poll_interval"):
+        connect(peer).call("wait_for_review_completion", "rv-1", poll_interval=0)
+    assert peer.asked == []
 
 
 # --- reviews

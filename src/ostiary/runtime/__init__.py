@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .._calls.pages._sync import Pages
 from ._events._sync import Events
-from ._pages._sync import Pages
 from ._reviews.batch import SubmissionOutcome
 from ._schedules._sync import (
     Channels,
@@ -180,9 +180,9 @@ from .models import (
 from .settings import RuntimeSettings
 
 if TYPE_CHECKING:
+    from .._calls.pages._async import AsyncPages
     from ._async import AsyncRuntimeClient
     from ._events._async import AsyncEvents
-    from ._pages._async import AsyncPages
     from ._schedules._async import AsyncChannels, AsyncSchedules
     from .signatures import canonical_tool, verify_tool
     from .webhooks import WebhookVerifier
@@ -374,7 +374,7 @@ _LATER = {
     "AsyncChannels": ("_schedules._async", "AsyncChannels"),
     "AsyncClient": ("_async", "AsyncRuntimeClient"),
     "AsyncEvents": ("_events._async", "AsyncEvents"),
-    "AsyncPages": ("_pages._async", "AsyncPages"),
+    "AsyncPages": ("._calls.pages._async", "AsyncPages"),
     "AsyncRuntimeClient": ("_async", "AsyncRuntimeClient"),
     "AsyncSchedules": ("_schedules._async", "AsyncSchedules"),
     "WebhookVerifier": ("webhooks", "WebhookVerifier"),

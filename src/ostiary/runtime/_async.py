@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import UNSET
 
+from .._calls.colours import Timeout
 from ..errors import InvalidArgumentError as AnyInvalidArgumentError
 from ..http._async import AsyncPool
 from ..secret import Secret
 from . import _bodies as bodies
 from . import _routes as routes
 from ._agents._async import AsyncAgentCalls
-from ._colours import Timeout
 from ._events._async import AsyncEvents
 from ._features import FEATURES
 from ._reviews._async import AsyncReviewCalls

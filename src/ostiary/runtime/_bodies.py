@@ -12,8 +12,8 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from .._calls.colours import Timeout
 from ..config import timeout_seconds
-from ._colours import Timeout
 from .enums import AgentState, ReviewStatus
 from .errors import InvalidArgumentError
 from .models import HeartbeatRequest, Model, accept, wire

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Self
 
 from msgspec import UNSET
 
+from .._calls.colours import Timeout
 from ..errors import InvalidArgumentError as AnyInvalidArgumentError
 from ..http._sync import Pool
 from ..secret import Secret
 from . import _bodies as bodies
 from . import _routes as routes
 from ._agents._sync import AgentCalls
-from ._colours import Timeout
 from ._events._sync import Events
 from ._features import FEATURES
 from ._reviews._sync import ReviewCalls

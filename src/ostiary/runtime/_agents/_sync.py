@@ -10,15 +10,22 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
+from ..._calls.pages._sync import Pages
+from ..._calls.waiting._sync import wait_until
+from ..._calls.waiting.pace import POLL_INTERVAL, WAIT
 from ..._route import Route
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
-from .._pages._sync import Pages
-from .._waiting._sync import wait_until
-from .._waiting.pace import POLL_INTERVAL, WAIT
 from ..enums import AgentState, EventType
-from ..errors import FeatureNotAvailableError, MethodNotAllowedError, NotFoundError, SymbiontError
+from ..errors import (
+    FAMILY,
+    FeatureNotAvailableError,
+    MethodNotAllowedError,
+    NotFoundError,
+    SymbiontError,
+    WaitTimeoutError,
+)
 from ..models import (
     Agent,
     AgentEventRequest,
@@ -129,6 +136,8 @@ class AgentCalls:
             timeout=timeout,
             poll_interval=poll_interval,
             on_update=on_update,
+            failure=WaitTimeoutError,
+            family=FAMILY,
         )
 
     # --- what an agent runs
@@ -212,6 +221,8 @@ class AgentCalls:
             timeout=timeout,
             poll_interval=poll_interval,
             on_update=on_update,
+            failure=WaitTimeoutError,
+            family=FAMILY,
         )
 
     # --- messages, and agents that run elsewhere
@@ -420,6 +431,8 @@ class AgentCalls:
             timeout=timeout,
             poll_interval=poll_interval,
             on_update=on_update,
+            failure=WaitTimeoutError,
+            family=FAMILY,
         )
 
     # --- two names for one endpoint

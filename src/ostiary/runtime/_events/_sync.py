@@ -6,9 +6,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Self, final
 
+from ..._calls.colours import Timeout
 from ...errors import OstiaryError, adopt
 from .. import _routes as routes
-from .._colours import Timeout
 from ..errors import FAMILY, ConnectionFailedError
 from ..models import RuntimeEvent
 

@@ -7,15 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
+from ..._calls.pages._async import AsyncPages
+from ..._calls.waiting._async import wait_until
+from ..._calls.waiting.pace import POLL_INTERVAL, WAIT
 from ..._io.bounded import async_map_bounded
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
-from .._pages._async import AsyncPages
-from .._waiting._async import wait_until
-from .._waiting.pace import POLL_INTERVAL, WAIT
 from ..enums import ReviewStatus
 from ..errors import (
+    FAMILY,
     AuthenticationError,
     ClientStateError,
     FeatureNotAvailableError,
@@ -190,6 +191,7 @@ class AsyncReviewCalls:
             poll_interval=poll_interval,
             on_update=on_update,
             failure=ReviewTimeoutError,
+            family=FAMILY,
         )
 
     async def claim_review(

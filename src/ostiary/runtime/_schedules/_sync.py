@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, final
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
 from ..models import (
     AddIdentityMappingRequest,
     ChannelActionResponse,

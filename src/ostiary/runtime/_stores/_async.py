@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
+from ..._calls.pages._async import AsyncPages
 from ..._io import aio
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
-from .._pages._async import AsyncPages
 from ..enums import KnowledgeSourceType
 from ..models import (
     ContextQuery,

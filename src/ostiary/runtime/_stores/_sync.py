@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
+from ..._calls.pages._sync import Pages
 from ..._io import blocking
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
-from .._pages._sync import Pages
 from ..enums import KnowledgeSourceType
 from ..models import (
     ContextQuery,

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import UNSET
 
+from ..._calls.colours import Key, Timeout
+from ..._calls.waiting._sync import wait_until
+from ..._calls.waiting.pace import POLL_INTERVAL, WAIT
 from .. import _bodies as bodies
 from .. import _routes as routes
-from .._colours import Key, Timeout
-from .._waiting._sync import wait_until
-from .._waiting.pace import POLL_INTERVAL, WAIT
+from ..errors import FAMILY, WaitTimeoutError
 from ..models import (
     AgentDeployRequest,
     AgentDeployResponse,
@@ -224,6 +225,8 @@ class ToolCalls:
             timeout=timeout,
             poll_interval=poll_interval,
             on_update=on_update,
+            failure=WaitTimeoutError,
+            family=FAMILY,
         )
 
     # --- HTTP input

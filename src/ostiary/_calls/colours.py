@@ -1,9 +1,9 @@
-"""Types of the rooms here, those above all that differ between the colours in more than a name."""
+"""Types of the calls, those above all that differ between the colours in more than a name."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeAlias, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from msgspec import UnsetType
 
@@ -22,6 +22,6 @@ Poll: TypeAlias = Callable[[float], T]
 AsyncPoll: TypeAlias = Callable[[float], Awaitable[T]]
 """Ask once, within so many seconds."""
 
-Turn: TypeAlias = Callable[[int], P]
-AsyncTurn: TypeAlias = Callable[[int], Awaitable[P]]
-"""Fetch the page of that number."""
+Turn: TypeAlias = Callable[[Any], P]
+AsyncTurn: TypeAlias = Callable[[Any], Awaitable[P]]
+"""Fetch the page of that number, or behind that cursor."""

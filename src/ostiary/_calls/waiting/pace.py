@@ -11,7 +11,7 @@ import math
 import random
 from typing import Final
 
-from ..errors import InvalidArgumentError
+from ...errors import InvalidArgumentError
 
 __all__ = ["POLL_INTERVAL", "WAIT", "Pace"]
 

@@ -5,13 +5,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ..._io import blocking
-from ...errors import DeadlineError
-from .._colours import Poll
-from ..errors import SymbiontError, WaitTimeoutError
+from ...errors import DeadlineError, InvalidArgumentError, OstiaryError, adopt
+from ..colours import Poll
 from .pace import Pace
 
 if TYPE_CHECKING:
@@ -31,23 +30,28 @@ def wait_until(
     timeout: float | None,
     poll_interval: float,
     on_update: Callable[[T], object] | None,
-    failure: type[WaitTimeoutError] = WaitTimeoutError,
+    failure: Callable[..., OstiaryError],
+    family: Mapping[type[OstiaryError], type[OstiaryError]],
 ) -> T:
     """Return the first of `poll`'s results that `is_over`.
 
     It asks at once, and for the last time at the deadline. What may pass within the deadline
     is waited out: 429, 502, 503, 504, a lost connection, a slow answer. `on_update` is called
     with each result that differs from the one before. `told` says in a message what was
-    waited for, and where it stood last.
+    waited for, and where it stood last; `failure` is raised with it, and with the result as
+    `last`. Times that cannot be meant are refused in the domain's `family`.
     """
-    pace = Pace(timeout, poll_interval, pool.settings.timeout, time.monotonic())
+    try:
+        pace = Pace(timeout, poll_interval, pool.settings.timeout, time.monotonic())
+    except InvalidArgumentError as error:
+        raise adopt(error, family) from None
     seen: T | None = None
     while True:
         trouble = ""
         asked: float | None = None
         try:
             found = poll(pace.patience(time.monotonic()))
-        except SymbiontError as error:
+        except OstiaryError as error:
             if not (error.retryable or isinstance(error, DeadlineError)):
                 raise
             trouble = f"; the last question failed: {type(error).__name__}"

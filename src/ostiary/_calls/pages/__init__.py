@@ -1,0 +1,1 @@
+"""Listings that come in pages, one item after the other."""

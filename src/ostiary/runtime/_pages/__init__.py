@@ -1,1 +1,0 @@
-"""Iteration over what comes in pages."""
