@@ -73,12 +73,14 @@ class ModelMeta(msgspec.StructMeta):
 
 
 @dataclass_transform(kw_only_default=True, field_specifiers=(msgspec.field,))
-class Model(msgspec.Struct, metaclass=ModelMeta, forbid_unknown_fields=True):
+class Model(msgspec.Struct, metaclass=ModelMeta, forbid_unknown_fields=True, gc=False):
     """A thing of a domain's protocol.
 
     Raises `InvalidArgumentError`, which names every field that is wrong, when it is made.
     `extra` holds what a server said beyond the fields; what is in it is sent too.
     """
+
+    # No garbage collection: JSON has no cycles, and a page of 100 things would set it off twice.
 
     # The domain's own class of it.
     _error: ClassVar[type[InvalidArgumentError]] = InvalidArgumentError
