@@ -111,14 +111,14 @@ def _served() -> list[Case]:
             **options,
         )
 
+    ours = "RuntimeClient"
     found: list[Case] = []
     for call, count in (("status", 400), ("sessions", 40), ("search", 100)):
         for key, label in _ORIGINALS:
             if call == "status" or key == "old":
                 found.append(row(call, key, label, "peer", count, client="original"))
-        ours = "RuntimeClient"
         found.append(row(call, "typed-tcp", f"{ours}, TCP", "ours", count, client="ours", tcp=True))
-        found.append(row(call, "typed", ours, "ours", count, client="ours"))
+    found.append(row("status", "typed", ours, "ours", 400, client="ours"))
 
     def opened(key: str, label: str, role: Role, function: str, **options: Any) -> Case:
         return _row(f"R6.{key}", label, role, function, 640, 64, "", call="status", **options)
