@@ -118,7 +118,8 @@ def _served() -> list[Case]:
             if call == "status" or key == "old":
                 found.append(row(call, key, label, "peer", count, client="original"))
         found.append(row(call, "typed-tcp", f"{ours}, TCP", "ours", count, client="ours", tcp=True))
-    found.append(row("status", "typed", ours, "ours", 400, client="ours"))
+        if call == "status":
+            found.append(row(call, "typed", ours, "ours", count, client="ours"))
 
     def opened(key: str, label: str, role: Role, function: str, **options: Any) -> Case:
         return _row(f"R6.{key}", label, role, function, 640, 64, "", call="status", **options)

@@ -293,7 +293,7 @@ def test_every_case_is_a_function() -> None:
     for case in CASES:
         module, _, name = case.function.partition(":")
         assert callable(getattr(importlib.import_module(f"benchmarks.cases.{module}"), name))
-        assert case.server in {"", "framed", "httpd"}
+        assert case.server in {"", "framed", "httpd", "embedded"}
         assert 0 < case.smoke <= case.count
 
 
@@ -312,13 +312,16 @@ def test_labels_name_the_versions_that_are_pinned(root: Path) -> None:
 
     assert named("") == pinned("bench")
     assert named("litellm") <= pinned("peers")
-    assert {case.environment for case in CASES} == {"", "litellm"}
+    assert named("symbiont") == pinned("peers-symbiont")
+    assert named("symbiont-new") == pinned("peers-symbiont-new")
+    assert {case.environment for case in CASES} == {"", "litellm", "symbiont", "symbiont-new"}
 
 
+@pytest.mark.parametrize("name", ["G1.sage-sanctum", "R1.old", "R5.status.new"])
 def test_an_environment_that_was_not_made_is_the_reason(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (case,) = chosen(["G1.sage-sanctum"])
+    (case,) = chosen([name])
     assert rounds.interpreter(dataclasses.replace(case, environment="")) == sys.executable
     monkeypatch.setattr(rounds, "ROOT", tmp_path)
     found = rounds.run_case(case, 1, rounds.Cores(None, None), {})
