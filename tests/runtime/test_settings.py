@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary.runtime import Client
@@ -334,7 +334,7 @@ def test_how_a_line_is_read(text: str, value: str | None, tmp_path: Path) -> Non
     assert (found["SYMBIONT_API_KEY"].reveal() if found else None) == value
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50, suppress_health_check=list(HealthCheck))
 @given(content=st.binary(max_size=200) | st.text(alphabet="AB=\"'\\#\n \t", max_size=60))
 def test_any_file_can_be_read(content: bytes | str, tmp_path_factory: Any) -> None:
     file = tmp_path_factory.getbasetemp() / "any.env"

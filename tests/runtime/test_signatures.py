@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from nacl.signing import SigningKey as Ed25519Key
 
 from ostiary.runtime import canonical_tool, errors, verify_tool
@@ -224,7 +224,7 @@ def test_a_tool_has_one_form() -> None:
         assert canonical_tool(same) == document
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(of_model(m.Tool))
 def test_a_tool_has_that_form_after_a_journey(tool: m.Tool) -> None:
     document = canonical_tool(tool)

@@ -8,7 +8,7 @@ import threading
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ostiary.runtime import WebhookVerifier, errors
@@ -16,7 +16,7 @@ from ostiary.runtime.enums import WebhookProviderType
 from ostiary.secret import Secret
 from tests.frames import recorded
 
-few = settings(max_examples=20, deadline=None)
+few = settings(max_examples=20, suppress_health_check=list(HealthCheck))
 
 KEY = "whsec-NEVER-SHOWN"
 BODY = b'{"action":"opened","text":"\xc3\xa9"}'
