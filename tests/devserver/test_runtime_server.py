@@ -14,9 +14,9 @@ from starlette.requests import Request
 from starlette.routing import Route
 
 from ostiary.devserver import HttpFault, RunningVault, RuntimeOptions, running
+from ostiary.devserver.documents import Documents, Store
 from ostiary.devserver.http.refusals import HttpRefusal
-from ostiary.devserver.runtime.routing import Paths, route
-from ostiary.devserver.runtime.store import Documents, Store
+from ostiary.devserver.http.routing import Paths, route
 from ostiary.errors import InvalidArgumentError, OstiaryError
 from ostiary.secret import Secret
 from tests.devserver.api import Api

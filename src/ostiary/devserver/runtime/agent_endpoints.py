@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..http.front import Json
+from ..http.reading import Body, flag, invalid
+from ..http.routing import route
 from .agents import Agents
 from .context import Context
-from .reading import Body, flag, invalid
-from .routing import route
 from .text import Text
 
 __all__ = ["AgentEndpoints"]

@@ -16,12 +16,12 @@ from typing import Any, Final, cast, final
 
 import msgspec
 
+from ..documents import Documents
 from ..faults import Refusal
+from ..http.reading import invalid
 from ..http.refusals import HttpRefusal
 from .context import Context
-from .reading import invalid
 from .records import AgentRecord, Execution, mode_name, seed_state
-from .store import Documents
 
 __all__ = ["Agents", "is_external"]
 

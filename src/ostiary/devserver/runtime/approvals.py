@@ -15,12 +15,12 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..clock import iso
+from ..documents import Documents
 from ..http.front import Json
+from ..http.reading import Body
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from .context import Context
-from .reading import Body
-from .routing import route
-from .store import Documents
 
 __all__ = ["Approvals", "Held"]
 

@@ -14,13 +14,13 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..clock import iso
+from ..documents import Documents
 from ..http.front import Json
+from ..http.reading import Body, invalid, number
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from .context import Context
 from .executions import Executions
-from .reading import Body, invalid, number
-from .routing import route
-from .store import Documents
 
 __all__ = ["Channels"]
 

@@ -17,10 +17,10 @@ from starlette.routing import BaseRoute
 
 from ...secret import Secret
 from ..clock import Clock, iso
+from ..documents import Store
 from ..faults import DevserverError
 from ..options import Options, RuntimeOptions
 from ..service import Vault
-from .store import Store
 
 if TYPE_CHECKING:
     from .agents import Agents

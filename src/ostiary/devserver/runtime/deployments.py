@@ -17,18 +17,18 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..documents import Documents
 from ..http.front import Json, read_body
+from ..http.reading import Body, invalid
 from ..http.refusals import HttpRefusal
+from ..http.routing import API, route
 from .agents import is_external
 from .context import Context
 from .dsl import ActionResult, Compiled, Diagnostic, Program
 from .dsl.values import is_list
 from .executions import Executions
 from .programs import Programs
-from .reading import Body, invalid
 from .records import AgentRecord
-from .routing import API, route
-from .store import Documents
 
 __all__ = ["Deployment", "Deployments"]
 

@@ -14,10 +14,10 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..http.reading import invalid
+from ..http.routing import route
 from ..http.streams import EventStream
 from .context import Context
-from .reading import invalid
-from .routing import route
 
 __all__ = ["Event", "Events"]
 

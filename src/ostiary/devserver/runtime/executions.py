@@ -18,13 +18,13 @@ from starlette.types import ASGIApp
 from ..gateway import echo
 from ..gateway.wire import ChatBody, Message
 from ..http.front import Json
+from ..http.reading import Body
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from .agents import is_external
 from .approvals import Approvals
 from .context import Context
-from .reading import Body
 from .records import AgentRecord, Execution
-from .routing import route
 
 __all__ = ["Executions", "Program"]
 

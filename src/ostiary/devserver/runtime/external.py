@@ -13,12 +13,12 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..http.front import Json
+from ..http.reading import Body, invalid
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from .agents import is_external
 from .context import Context
-from .reading import Body, invalid
 from .records import AgentRecord, seed_state
-from .routing import route
 
 __all__ = ["External", "refuse_agentpin"]
 

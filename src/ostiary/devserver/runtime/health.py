@@ -12,8 +12,8 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..http.front import Json
+from ..http.routing import API, route
 from .context import Context
-from .routing import API, route
 
 __all__ = ["OPEN_PATHS", "Health"]
 

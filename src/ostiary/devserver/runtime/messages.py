@@ -12,13 +12,13 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..documents import Documents
 from ..http.front import Json
+from ..http.reading import Body, invalid
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from .context import Context
 from .external import refuse_agentpin
-from .reading import Body, invalid
-from .routing import route
-from .store import Documents
 
 __all__ = ["Message", "Messages"]
 

@@ -15,10 +15,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..http.front import Json
+from ..http.routing import route
 from .context import Context, Group
 from .health import version
 from .meter import Meter
-from .routing import route
 from .text import Text
 
 __all__ = ["Metrics"]

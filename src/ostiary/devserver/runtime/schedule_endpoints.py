@@ -14,10 +14,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ..http.front import Json
+from ..http.reading import Body, number
+from ..http.routing import route
 from .context import Context
 from .executions import Executions
-from .reading import Body, number
-from .routing import route
 from .schedules import Job, Run, Schedules, stamp
 
 __all__ = ["ScheduleEndpoints"]

@@ -18,12 +18,12 @@ import msgspec
 
 from ...errors import InvalidArgumentError
 from ..clock import iso
+from ..documents import Documents
+from ..http.reading import invalid
 from ..http.refusals import HttpRefusal
 from .context import Context
 from .cron import Cron
 from .executions import Executions
-from .reading import invalid
-from .store import Documents
 
 __all__ = ["Job", "Run", "Schedules"]
 

@@ -13,8 +13,12 @@ from typing import Final, final
 import msgspec
 from starlette.types import ASGIApp
 
+from ..documents import Store
 from ..http.domain import HttpDomain
+from ..http.idempotency import Idempotency
+from ..http.limits import RateLimit
 from ..http.refusals import HttpRefusal
+from ..http.routing import API, Paths
 from ..options import Options, RuntimeOptions
 from ..service import Vault
 from .agent_endpoints import AgentEndpoints
@@ -28,23 +32,20 @@ from .executions import Executions
 from .external import External
 from .health import OPEN_PATHS, Health
 from .http_input.endpoints import HttpInputs
-from .idempotency import Idempotency
 from .knowledge.endpoints import Knowledge
-from .limits import RateLimit
 from .mcp.endpoints import Mcp
 from .messages import Messages
 from .meter import Meter
 from .metrics import Metrics
 from .review.endpoints import Reviews
-from .routing import API, Paths
 from .schedule_endpoints import ScheduleEndpoints
 from .secrets.endpoints import Secrets
-from .store import Store
 from .workflows import Workflows
 
 __all__ = ["GROUPS", "RuntimeServer"]
 
 _WORKERS: Final = 16
+_SECRET_BODIES: Final = (f"{API}/secrets", f"{API}/mcp/servers", f"{API}/http-input/servers")
 
 # Started in this order, stopped in the other.
 GROUPS: Final[tuple[type[Group], ...]] = (
@@ -118,7 +119,9 @@ class RuntimeServer:
     def _application(self, runtime: RuntimeOptions) -> ASGIApp:
         app: ASGIApp = Paths(path for group in self.groups for path in group.routes())
         clock = self.context.clock
-        app = self._idempotency = Idempotency(app, self._store, clock, runtime.idempotency_ttl)
+        app = self._idempotency = Idempotency(
+            app, self._store, clock, runtime.idempotency_ttl, secret=_SECRET_BODIES
+        )
         if runtime.requests_per_minute is not None:
             exempt = [path.decode() for path in OPEN_PATHS]
             app = RateLimit(app, runtime.requests_per_minute, clock, exempt=exempt)

@@ -18,14 +18,14 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..documents import Documents
 from ..http.front import Json
+from ..http.reading import Body, Page, invalid
 from ..http.refusals import HttpRefusal
+from ..http.routing import route
 from . import samples
 from .context import Context
 from .executions import Executions
-from .reading import Body, Page, invalid
-from .routing import route
-from .store import Documents
 
 __all__ = ["WorkflowRun", "Workflows"]
 

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
+from ...http.reading import invalid
 from ...options import ORIGIN
 from ..context import Context
-from ..reading import invalid
 from ..sealed import seal, unseal
 
 __all__ = [

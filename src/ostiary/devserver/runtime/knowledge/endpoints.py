@@ -13,10 +13,10 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ...http.front import Json
+from ...http.reading import Body, Page, flag, invalid
 from ...http.refusals import HttpRefusal
+from ...http.routing import route
 from ..context import Context
-from ..reading import Body, Page, flag, invalid
-from ..routing import route
 from .embedding import Embedding, GatewayEmbedding, HashingEmbedding
 from .filters import Filter, check_kind, timestamp
 from .library import Library, checked_vector

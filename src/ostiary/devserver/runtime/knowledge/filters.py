@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, cast, final
 
-from ..reading import invalid
+from ...http.reading import invalid
 
 __all__ = ["SOURCE_TYPES", "Filter", "timestamp"]
 

@@ -15,8 +15,8 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
-from ..reading import invalid
 from .chunking import Chunk, chunks, shorten
 from .embedding import Embedding
 from .filters import Filter

@@ -11,9 +11,9 @@ from typing import Final
 
 import msgspec
 
+from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
 from ..context import Context
-from ..reading import invalid
 from ..sealed import seal, unseal
 
 __all__ = ["GUIDES_COMMAND", "Kept", "ServerConfig", "check", "check_allowed", "keep", "restore"]

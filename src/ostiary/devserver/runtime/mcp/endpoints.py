@@ -15,12 +15,12 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ...audit import Event
+from ...documents import Documents
 from ...http.front import Json
+from ...http.reading import Body, invalid
 from ...http.refusals import HttpRefusal
+from ...http.routing import route
 from ..context import Context
-from ..reading import Body, invalid
-from ..routing import route
-from ..store import Documents
 from ..trail import record
 from .configuration import (
     GUIDES_COMMAND,

@@ -13,9 +13,9 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ...http.front import Json
+from ...http.reading import Body, Page
+from ...http.routing import route
 from ..context import Context
-from ..reading import Body, Page
-from ..routing import route
 from . import sample
 from .keys import ED25519, SigningKeys
 from .sessions import Review, Sessions

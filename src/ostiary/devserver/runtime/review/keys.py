@@ -17,11 +17,11 @@ from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey as Ed25519Key
 
 from ...audit import Event
+from ...documents import Documents
 from ...faults import Refusal
+from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
 from ..context import Context
-from ..reading import invalid
-from ..store import Documents
 from ..trail import record
 
 if TYPE_CHECKING:

@@ -19,10 +19,10 @@ import msgspec
 
 from ostiary.runtime.signatures import canonical_tool
 
+from ...documents import Documents
+from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
 from ..context import Context
-from ..reading import invalid
-from ..store import Documents
 from .analysis import Analysis, Finding, analyse
 from .keys import SigningKeys
 from .tools import normal_tool

@@ -11,7 +11,7 @@ from typing import Any, Final, cast
 from ostiary.errors import OstiaryError
 from ostiary.runtime.signatures import canonical_tool
 
-from ..reading import invalid
+from ...http.reading import invalid
 
 __all__ = ["normal_tool"]
 

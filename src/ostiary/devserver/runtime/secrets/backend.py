@@ -11,8 +11,8 @@ from typing import Final, Protocol
 import msgspec
 
 from ....secret import Secret
+from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
-from ..reading import invalid
 
 __all__ = [
     "VALUE_LIMIT",

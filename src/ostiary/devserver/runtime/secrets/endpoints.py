@@ -21,11 +21,11 @@ from ....secret import Secret
 from ...audit import Event
 from ...clock import iso
 from ...http.front import Json
+from ...http.reading import Body, invalid
 from ...http.refusals import HttpRefusal
+from ...http.routing import route
 from ...maps import Map, Maps
 from ..context import Context
-from ..reading import Body, invalid
-from ..routing import route
 from .backend import VALUE_LIMIT, Backend, Stored, Unusable, broken, check_agent, check_name
 from .sealed import Sealed, committed, read_sealed, write_sealed
 from .settings import BackendConfig

@@ -13,7 +13,7 @@ import msgspec
 
 from ....config import BaseUrl, TcpAddress, parse_base_url
 from ....errors import InvalidArgumentError
-from ..reading import invalid
+from ...http.reading import invalid
 from .backend import refused
 
 __all__ = ["KINDS", "BackendConfig", "VaultConfig"]

@@ -1,6 +1,6 @@
 """The same POST twice has one effect: answers are kept by Idempotency-Key and given again.
 
-An ASGI application around the runtime's. Only answers that say yes are kept; whatever was
+An ASGI application around a domain's. Only answers that say yes are kept; whatever was
 refused may be tried again. Neighbour: `server` puts it in front of the paths.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import re
+from collections.abc import Callable, Collection
 from typing import Final, final
 
 import msgspec
@@ -16,10 +17,9 @@ from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..clock import Clock
-from ..http.front import read_body
-from ..http.refusals import HttpRefusal
-from .routing import API
-from .store import Documents, Store
+from ..documents import Documents, Store
+from .front import read_body
+from .refusals import HttpRefusal
 
 __all__ = ["Idempotency"]
 
@@ -28,8 +28,6 @@ _KEY: Final = re.compile(rb"[\x21-\x7e]{1,255}")
 _ANSWER_BYTES: Final = 1024 * 1024
 _PRUNE: Final = 100
 _IN_MEMORY: Final = 10_000
-# A fingerprint on file would let somebody try out what the body's secret may be.
-_SECRET_BODIES: Final = (f"{API}/secrets", f"{API}/mcp/servers", f"{API}/http-input/servers")
 
 
 class _Answer(msgspec.Struct):
@@ -53,10 +51,25 @@ class _Running:
 
 @final
 class Idempotency:
-    """Keeps answers for `ttl` seconds; in the store, but for those to bodies with secrets."""
+    """Keeps answers for `ttl` seconds; in the store, but for those to bodies with secrets.
 
-    def __init__(self, app: ASGIApp, store: Store, clock: Clock, ttl: float) -> None:
+    Such bodies come to what is below the paths `secret`. `caller` tells the callers of a server
+    with several keys apart: a key of one means nothing to another.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        store: Store,
+        clock: Clock,
+        ttl: float,
+        *,
+        secret: Collection[str] = (),
+        caller: Callable[[Scope], str] | None = None,
+    ) -> None:
         self._app = app
+        self._secret = tuple(secret)
+        self._caller = caller
         self._answers = Documents(store, "idempotency", _Answer)
         self._in_memory: dict[str, _Answer] = {}
         self._running: dict[str, _Running] = {}
@@ -83,6 +96,8 @@ class Idempotency:
         body = bytes(await read_body(Request(scope, receive)))
         path: str = scope["path"]
         target = path.encode() + b"?" + scope.get("query_string", b"")
+        if self._caller is not None:
+            target = self._caller(scope).encode() + b"\0" + target
         identity = hashlib.sha256(target + b"\0" + key).hexdigest()
         fingerprint = hashlib.sha256(body).hexdigest()
         answer = await self._known(identity, fingerprint)
@@ -91,7 +106,7 @@ class Idempotency:
             # Here and not in the task, which begins after others have looked.
             running = self._running[identity] = _Running(fingerprint)
             work = asyncio.ensure_future(
-                self._first(scope, body, identity, running, recorder, keep=_written(path))
+                self._first(scope, body, identity, running, recorder, keep=self._written(path))
             )
             self._working.add(work)
             work.add_done_callback(self._worked)
@@ -182,6 +197,10 @@ class Idempotency:
         if self._since_pruned >= _PRUNE:
             self._prune()
 
+    def _written(self, path: str) -> bool:
+        # A fingerprint on file would let somebody try out what the body's secret may be.
+        return not any(path == one or path.startswith(one + "/") for one in self._secret)
+
     def _prune(self) -> None:
         """Remove what is too old, from the oldest on."""
         self._since_pruned = 0
@@ -242,7 +261,3 @@ def _again(body: bytes) -> Receive:
         return messages.pop() if messages else {"type": "http.disconnect"}
 
     return receive
-
-
-def _written(path: str) -> bool:
-    return not any(path == one or path.startswith(one + "/") for one in _SECRET_BODIES)

@@ -1,6 +1,6 @@
-"""How often the runtime may be asked; off unless it is set.
+"""How often a domain may be asked; off unless it is set.
 
-An ASGI application around the runtime's. Neighbour: `server`.
+An ASGI application around a domain's. Neighbour: `server`.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from typing import final
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..clock import Clock
-from ..http.refusals import HttpRefusal
+from .refusals import HttpRefusal
 
 __all__ = ["RateLimit"]
 

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ..http.refusals import HttpRefusal
+from .refusals import HttpRefusal
 
 __all__ = ["API", "Endpoint", "Paths", "route"]
 

@@ -1,7 +1,7 @@
-"""What the runtime remembers: documents by kind and key, in a SQLite file of its own.
+"""What the HTTP domains remember: documents by kind and key, in a SQLite file of a domain's own.
 
-A change is on file when the call returns. One thread. Neighbours: each group keeps its
-`Documents` here; the vectors of knowledge have a file of their own.
+A change is on file when the call returns. One thread. Neighbours: the groups of the runtime and
+of the workflow server keep their `Documents` here.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, Final, Generic, TypeVar, final
 
 import msgspec
 
-from ..faults import DevserverError
-from ..home import create_private
+from .faults import DevserverError
+from .home import create_private
 
 __all__ = ["Documents", "Store"]
 
@@ -58,7 +58,7 @@ class Store:
                 raise
         except sqlite3.DatabaseError as error:
             raise DevserverError(
-                f"cannot open {path} as the runtime's memory: {error}; move it away"
+                f"cannot open {path} as a store of documents: {error}; move it away"
             ) from None
 
     def _prepare(self) -> None:

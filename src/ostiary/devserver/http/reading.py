@@ -1,6 +1,6 @@
-"""Bodies and queries as the runtime's callers write them: null is absent, sizes are limited.
+"""Bodies and queries as callers of an HTTP domain write them: null is absent, sizes are limited.
 
-Neighbour: `ostiary.devserver.http.front` reads the bytes.
+Neighbour: `front` reads the bytes.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import msgspec
 from msgspec.inspect import StructType, type_info
 from starlette.requests import Request
 
-from ..http.front import read_body
-from ..http.refusals import HttpRefusal
+from .front import read_body
+from .refusals import HttpRefusal
 
 __all__ = ["Body", "Page", "flag", "invalid", "number"]
 
