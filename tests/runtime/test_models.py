@@ -426,6 +426,13 @@ def test_what_was_changed_since_is_checked_before_it_is_sent() -> None:
         accept(m.Agent, "agent-7")
 
 
+@pytest.mark.parametrize("cron", ["@daily", "*/5 * * * *", "0 0 3 * * MON", "0 0 3 * * * 2027"])
+def test_the_forms_of_cron(cron: str) -> None:
+    assert m.UpdateScheduleRequest(cron_expression=cron).cron_expression == cron
+    made = m.CreateScheduleRequest(name="n", agent_name="a", cron_expression=cron)
+    assert wire(made)["cron_expression"] == cron
+
+
 def test_what_json_cannot_say_is_refused_when_it_is_asked_for() -> None:
     request = m.WorkflowExecutionRequest(workflow_id="w", parameters={"at": object()})
     with pytest.raises(InvalidArgumentError, match="holds what JSON cannot say"):
