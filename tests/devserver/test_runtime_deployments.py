@@ -353,6 +353,9 @@ def test_a_source_that_does_not_compile_fails_and_leaves_what_runs(
     status, answer = api.post("agents/deploy", {"agent_id": "hooks"})
     assert (status, answer["status"], answer["endpoint_url"]) == (201, "failed", None)
     assert "never closed" in answer["error"]
+    # What failed has failed; there is nothing to stop.
+    stopped = api.post(f"agents/deployments/{answer['deployment_id']}/stop")[1]
+    assert stopped["status"] == "failed"
     assert ask(server, good["endpoint_url"], {"n": 1}).status == 200
 
 

@@ -325,6 +325,7 @@ WRONG = [
     ("agent a(x: Int, x: Int) { }", "the parameter 'x' is given twice"),
     ("agent a { with timeout = soon { } }", "timeout is a duration (such as 30s or 5.minutes)"),
     ("schedule s { agent: \"a\" }", "has to have either 'cron' or 'at'"),
+    ('schedule s { cron: "0 7 * * *"; at: "x" }', "has to have either 'cron' or 'at'"),
     ('schedule s { cron: "often" }', "'often' is no cron expression"),
     ("channel c { workspace: \"x\" }", "the channel 'c' has no platform"),
     ("memory m { retention: soon }", "retention is a duration"),

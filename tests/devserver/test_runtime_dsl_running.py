@@ -563,6 +563,12 @@ def test_policies(host: Surroundings, policy: str, payload: int, *, allowed: boo
             assert (done.code, done.steps) == ("DENIED", [])
 
 
+def test_a_program_cannot_catch_that_it_is_denied(host: Surroundings) -> None:
+    host.actions = {"act": lambda: None}
+    source = "policy p { deny: act }\nagent a { action x { try { act() } catch { } return 1 } }"
+    assert run(source, host=host).status == "denied"
+
+
 # -- signatures ---------------------------------------------------------------
 
 SIGNED = "agent a { action x { return validate_signature() } }"
