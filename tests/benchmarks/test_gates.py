@@ -282,6 +282,18 @@ def test_the_gates_of_this_repository_are_the_table(root: Path) -> None:
         "G6.agent": (45, False),
         "G6.peer": (2, True),
         "G6.langchain": (1.4, False),
+        "R1.poll": (2.5, False),
+        "R1.peer": (20, True),
+        "R1.newest": (20, True),
+        "R1.async": (10, True),
+        "R2.peer": (20, True),
+        "R2.newest": (20, True),
+        "R3.peer": (6, True),
+        "R3.async": (6, True),
+        "R4.peer": (20, True),
+        "R4.async": (10, True),
+        "R6.sync": (1, False),
+        "R6.async": (64, False),
     }
     # A peer that is both yardstick and judged would excuse itself.
     assert all(target.yardstick != target.case for target in found.targets)
