@@ -14,6 +14,7 @@ cdef class Stream:
         Outbox _out
         Slab _slab              # borrowed while an exchange runs
         double _used_at
+        int _late               # replies in a row that came later than polling lasts
         bint _busy
         bint _doomed            # the exchange under way is its last
         bint _sent              # whether a byte of the current request has left

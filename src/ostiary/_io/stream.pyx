@@ -38,6 +38,10 @@ cdef enum:
     # call rate a thousandfold; so poll this often first. On one core the peer cannot run
     # meanwhile, and polling only delays it.
     TRIES = 200
+    # A peer whose replies are never that near is polled in vain: after so many in a row it is
+    # waited for at once, and now and then looked at again.
+    LATE_IN_A_ROW = 4
+    WAITED_AT_ONCE = 32
 
 cdef int _tries = TRIES if (os.cpu_count() or 1) > 1 else 1
 # A peek costs 0.3 us: between back-to-back calls of a protocol with ids it is not worth it.
@@ -170,14 +174,25 @@ cdef class Stream:
         """Add at least one byte to the slab; ConnectionLostError at end of stream."""
         cdef:
             int tries = _tries
+            bint waited = False
             Py_ssize_t count
+        if self._late >= LATE_IN_A_ROW:
+            if self._late < LATE_IN_A_ROW + WAITED_AT_ONCE:
+                tries = 1
+            else:
+                self._late = LATE_IN_A_ROW - 1
         while True:
             count = self.receive_now(slab, deadline)
             if count:
+                if not waited:
+                    self._late = 0
                 return count
             if tries > 0:
                 tries -= 1
             else:
+                if not waited:
+                    waited = True
+                    self._late += 1
                 wait(self._fd, False, True, deadline)
 
     cdef Py_ssize_t receive_now(self, Slab slab, double deadline) except -1:
