@@ -39,6 +39,7 @@ def modules_after(statement: str) -> set[str]:
         "import ostiary.governance",
         "import ostiary.gateway",
         "import ostiary.runtime",
+        "import ostiary.workflow",
         "import ostiary.telemetry",
         "from ostiary.gateway.mcp import MCPGatewayClient",
         "from ostiary.testing.mocks import MockGatewayClient, MockTratClient",
@@ -57,7 +58,7 @@ def test_the_package_alone_brings_two_rooms() -> None:
     assert ours == {"ostiary", "ostiary.errors", "ostiary.secret"}
 
 
-@pytest.mark.parametrize("domain", ["vault", "gateway", "governance", "runtime"])
+@pytest.mark.parametrize("domain", ["vault", "gateway", "governance", "runtime", "workflow"])
 def test_a_domain_brings_no_other_room_of_its_floor(domain: str) -> None:
     added = modules_after(f"import ostiary.{domain}")
     rooms = {name.split(".")[1] for name in added if name.startswith("ostiary.")}

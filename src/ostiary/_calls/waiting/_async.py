@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ..._io import aio
-from ...errors import DeadlineError, InvalidArgumentError, OstiaryError, adopt
+from ...errors import APIError, DeadlineError, InvalidArgumentError, OstiaryError, adopt
 from ..colours import AsyncPoll
 from .pace import Pace
 
@@ -53,7 +53,7 @@ async def wait_until(
             if not (error.retryable or isinstance(error, DeadlineError)):
                 raise
             trouble = f"; the last question failed: {type(error).__name__}"
-            asked = error.retry_after
+            asked = error.retry_after if isinstance(error, APIError) else None
         else:
             if found != seen:
                 seen = found

@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, TypeVar
 
 from ..._io import blocking
-from ...errors import DeadlineError, InvalidArgumentError, OstiaryError, adopt
+from ...errors import APIError, DeadlineError, InvalidArgumentError, OstiaryError, adopt
 from ..colours import Poll
 from .pace import Pace
 
@@ -55,7 +55,7 @@ def wait_until(
             if not (error.retryable or isinstance(error, DeadlineError)):
                 raise
             trouble = f"; the last question failed: {type(error).__name__}"
-            asked = error.retry_after
+            asked = error.retry_after if isinstance(error, APIError) else None
         else:
             if found != seen:
                 seen = found

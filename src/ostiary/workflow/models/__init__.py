@@ -16,6 +16,8 @@ from .crv import (
     ValidatorInfo,
 )
 from .execution import (
+    EventPage,
+    ServerHealth,
     TaskExecutionResult,
     TaskProgress,
     WorkflowEvent,
@@ -26,7 +28,15 @@ from .execution import (
     WorkflowSummary,
 )
 from .model import Model, Request, accept, reader, wire
-from .observability import LogEntry, Metric, Span, TelemetryAccepted, TelemetryEvent
+from .observability import (
+    LogEntry,
+    Metric,
+    MetricPage,
+    Span,
+    TelemetryAccepted,
+    TelemetryEvent,
+    TelemetryPage,
+)
 from .policy import (
     Action,
     Approval,
@@ -61,12 +71,14 @@ __all__ = [
     "CompensationAction",
     "CompensationHook",
     "EscalateStrategy",
+    "EventPage",
     "GateConfig",
     "GateResult",
     "GuardDecision",
     "IgnoreStrategy",
     "LogEntry",
     "Metric",
+    "MetricPage",
     "Model",
     "Permission",
     "PolicyContext",
@@ -79,6 +91,7 @@ __all__ = [
     "SafetyPolicy",
     "SafetyRule",
     "SandboxConfig",
+    "ServerHealth",
     "Span",
     "StateTransition",
     "TaskExecutionResult",
@@ -86,6 +99,7 @@ __all__ = [
     "TaskSpec",
     "TelemetryAccepted",
     "TelemetryEvent",
+    "TelemetryPage",
     "ValidationResult",
     "ValidatorInfo",
     "WorkflowEvent",

@@ -11,6 +11,8 @@ from .model import Model, Request
 from .workflow import WorkflowSpec
 
 __all__ = [
+    "EventPage",
+    "ServerHealth",
     "TaskExecutionResult",
     "TaskProgress",
     "WorkflowEvent",
@@ -197,3 +199,18 @@ class WorkflowEvent(Model):
     def is_final(self) -> bool:
         """Whether it is the last of its run."""
         return self.type in self._final
+
+
+class EventPage(Model):
+    """A part of a workflow's record; `next_cursor` asks for what follows, None ends it."""
+
+    events: list[WorkflowEvent]
+    next_cursor: str | None = None
+
+
+class ServerHealth(Model):
+    """How the server is; `ok` when all is well."""
+
+    status: str
+    timestamp: datetime | None = None
+    version: str | None = None

@@ -14,7 +14,15 @@ from ..._model import instants
 from ..enums import LogLevel, TelemetryEventType
 from .model import Model, Request
 
-__all__ = ["LogEntry", "Metric", "Span", "TelemetryAccepted", "TelemetryEvent"]
+__all__ = [
+    "LogEntry",
+    "Metric",
+    "MetricPage",
+    "Span",
+    "TelemetryAccepted",
+    "TelemetryEvent",
+    "TelemetryPage",
+]
 
 
 class _Timed(Request):
@@ -91,8 +99,26 @@ class Span(_Timed):
 
 
 class TelemetryAccepted(Model):
-    """What became of a batch: how many were new, how many were known already."""
+    """What became of a batch: how many were new, known already, refused.
+
+    `errors` are the refused ones, each with `path` and `message`.
+    """
 
     accepted: int = 0
     duplicates: int = 0
     rejected: int = 0
+    errors: list[dict[str, Any]] = []
+
+
+class TelemetryPage(Model):
+    """A part of the reported events; `next_cursor` asks for what follows, None ends it."""
+
+    events: list[TelemetryEvent]
+    next_cursor: str | None = None
+
+
+class MetricPage(Model):
+    """A part of the reported metrics; `next_cursor` asks for what follows, None ends it."""
+
+    metrics: list[Metric]
+    next_cursor: str | None = None

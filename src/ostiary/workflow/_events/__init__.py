@@ -1,0 +1,1 @@
+"""A workflow's events as they happen, taken up again where a connection was lost."""

@@ -1,0 +1,1 @@
+"""The methods of the workflow clients about gates, policy and approvals."""

@@ -1,0 +1,1 @@
+"""The methods of the workflow clients that tell telemetry, and read it."""

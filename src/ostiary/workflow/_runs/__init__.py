@@ -1,0 +1,1 @@
+"""The methods of the workflow clients that run workflows."""
