@@ -302,10 +302,17 @@ class Engine:
 
     # -- asking -------------------------------------------------------------
 
-    async def result(self, workflow_id: str) -> dict[str, Any]:
-        """Wait until a workflow has ended, and return how; 404 for one that is unknown."""
+    async def result(self, workflow_id: str, *, wait: bool = True) -> dict[str, Any]:
+        """Return how a workflow ended; 404 for one that is unknown.
+
+        It is waited for until it has, or refused (409) with `wait` false.
+        """
         round = self._rounds.get(workflow_id)
         if round is not None:
+            if not wait:
+                raise HttpRefusal(
+                    409, "WORKFLOW_RUNNING", "this workflow is running; wait for its end"
+                )
             await asyncio.shield(round.over)
             return _ended(round)
         return _ended(self._recalled(workflow_id))
@@ -385,17 +392,16 @@ class Engine:
         round = self._rounds.get(workflow_id)
         record = self._required(workflow_id) if round is None else round.record
         number = record.number
-        if after is None:
-            after = record.before
+        seen = record.before if after is None else after
         heard = asyncio.Event()
         self._listeners.setdefault(number, []).append(heard)
         try:
             while True:
                 running = workflow_id in self._rounds
                 heard.clear()
-                page = self._records.events(number, after, _PAGE)
+                page = self._records.events(number, seen, _PAGE)
                 for event in page:
-                    after = event["sequence"]
+                    seen = event["sequence"]
                     yield event
                 if len(page) == _PAGE:
                     continue

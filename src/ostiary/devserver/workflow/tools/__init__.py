@@ -2,5 +2,6 @@
 
 from .call import Tool, ToolCall, ToolError, tool
 from .registry import Registry
+from .shipped import shipped
 
-__all__ = ["Registry", "Tool", "ToolCall", "ToolError", "tool"]
+__all__ = ["Registry", "Tool", "ToolCall", "ToolError", "shipped", "tool"]
