@@ -114,7 +114,7 @@ def validate_schema(call: ToolCall) -> Any:
         raise ToolError("a schema is an object", retry=False)
     kind: Any = validator_for(cast("Any", schema), default=jsonschema.Draft202012Validator)
     # An empty one: nothing that a schema points to is fetched.
-    known: Any = referencing.Registry()  # pyright: ignore[reportUnknownVariableType]
+    known = cast("Any", referencing.Registry)()
     problem = ""
     errors: list[Any] = []
     try:
