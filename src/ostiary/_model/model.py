@@ -313,10 +313,11 @@ def _shaped(
     extra = given.pop(_EXTRA, UNSET)
     if "extra" in given and not strangers:
         extra = given.pop("extra")
-        if not isinstance(extra, Mapping):
-            problems.append((f"{path}extra", "is a mapping of names to JSON values"))
-        else:
-            extra = dict(cast("Mapping[str, Any]", extra)) or UNSET
+    if isinstance(extra, Mapping):
+        extra = dict(cast("Mapping[str, Any]", extra)) or UNSET
+    elif extra is not UNSET:
+        problems.append((f"{path}extra", "is a mapping of names to JSON values"))
+        extra = UNSET
     unknown = given.keys() - plan.names
     if unknown and strangers:
         extra = {**(extra or {}), **{name: given[name] for name in given if name in unknown}}
