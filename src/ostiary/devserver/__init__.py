@@ -1,4 +1,4 @@
-"""The embedded control plane: vault, governance, gateway and runtime, for development and tests.
+"""The embedded control plane for development and tests: every domain's server in one process.
 
 `serve` is the program behind `ostiary dev`; `running` is the same for the length of a `with`
 block. It listens on Unix sockets and on loopback, nowhere else.
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
         GovernanceOptions,
         Options,
         RuntimeOptions,
+        WorkflowKey,
+        WorkflowOptions,
         default_home,
     )
     from .program import serve
@@ -40,6 +42,8 @@ __all__ = [
     "RunningVault",
     "RuntimeOptions",
     "VaultServer",
+    "WorkflowKey",
+    "WorkflowOptions",
     "default_home",
     "running",
     "serve",
@@ -59,6 +63,8 @@ _WHERE = {
     "RunningVault": "inprocess",
     "RuntimeOptions": "options",
     "VaultServer": "server",
+    "WorkflowKey": "options",
+    "WorkflowOptions": "options",
     "default_home": "options",
     "running": "inprocess",
     "serve": "program",

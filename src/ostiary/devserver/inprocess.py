@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, final
 from ..secret import Secret
 from ..vault import keys
 from .faults import DevserverError, Refusal
-from .options import GatewayOptions, GovernanceOptions, Options, RuntimeOptions
+from .options import GatewayOptions, GovernanceOptions, Options, RuntimeOptions, WorkflowOptions
 from .server import VaultServer
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .governance.server import GovernanceServer
     from .http.staged import HttpFaults
     from .runtime.server import RuntimeServer
+    from .workflow.server import WorkflowServer
 
 __all__ = ["RunningVault", "running"]
 
@@ -176,6 +177,59 @@ class RunningVault:
             port = 0 if self.tcp is not None else None
             return _wait(self._server.open_runtime(RuntimeOptions(port=port)), self._loop)
 
+    # -- workflow -----------------------------------------------------------
+
+    @property
+    def workflow_url(self) -> str:
+        """The base URL of the workflow server on loopback.
+
+        The server starts with the first use of this or of one of its neighbours below.
+        """
+        url = self._workflow.http.url
+        if url is None:
+            raise DevserverError(
+                "the workflow server has no TCP port; use workflow_unix_url, or run with tcp"
+            )
+        return url
+
+    @property
+    def workflow_unix_url(self) -> str:
+        """The same on its Unix socket."""
+        return self._workflow.http.unix_url
+
+    @property
+    def workflow_socket(self) -> Path:
+        """The path of that socket."""
+        return self._workflow.http.socket_path
+
+    @property
+    def workflow_token(self) -> Secret | None:
+        """The key with every role; None when none is asked for, as with `demo`."""
+        return self._workflow.http.token
+
+    @property
+    def workflow_approver_token(self) -> Secret:
+        """The key of somebody else, who may read and answer questions to people."""
+        return self._workflow.keys.tokens["approver"]
+
+    @property
+    def workflow_files(self) -> Path:
+        """The directory that tools read and write in."""
+        return self._workflow.files
+
+    @property
+    def workflow_faults(self) -> HttpFaults:
+        """What is to go wrong with its answers; see `ostiary.devserver.HttpFault`."""
+        return self._workflow.http.faults
+
+    @property
+    def _workflow(self) -> WorkflowServer:
+        with self._starting:
+            if self._server.workflow is not None:
+                return self._server.workflow
+            port = 0 if self.tcp is not None else None
+            return _wait(self._server.open_workflow(WorkflowOptions(port=port)), self._loop)
+
     @property
     def _governance(self) -> GovernanceServer:
         with self._starting:  # two threads may ask for the first time at once
@@ -219,8 +273,8 @@ def running(
     Without `home` it lives in a temporary directory that is removed afterwards. `tcp` also
     listens on a free loopback port. `demo` loads the documentation's agent and credentials,
     and asks no HTTP client for a token. Other settings are those of `Options`; give
-    `governance`, `gateway` or `runtime` to set up those services, which otherwise start when
-    they are asked for.
+    `governance`, `gateway`, `runtime` or `workflow` to set up those services, which otherwise
+    start when they are asked for.
     """
     ours = os.getpid()
     temporary = Path(tempfile.mkdtemp(prefix="ostiary-")) if home is None else None

@@ -28,6 +28,9 @@ __all__ = [
     "GovernanceOptions",
     "Options",
     "RuntimeOptions",
+    "WORKFLOW_ROLES",
+    "WorkflowKey",
+    "WorkflowOptions",
     "default_home",
 ]
 
@@ -36,9 +39,11 @@ DEMO_PORT: Final = 8200
 FRAME_LIMIT: Final = 4 * 1024 * 1024  # both ways: the originals refuse more
 GOVERNANCE_PORT: Final = 8000
 RUNTIME_PORT: Final = 8080
+WORKFLOW_PORT: Final = 3000
 ORIGIN: Final = re.compile(r"[a-z][a-z0-9+.-]*://[\w.-]+(?::[0-9]{1,5})?", re.ASCII)
 VALUE_LIMIT: Final = 1024 * 1024  # a secret goes out in hex, inside one frame
 CATEGORIES: Final = ("triage", "analysis", "reasoning", "embeddings")
+WORKFLOW_ROLES: Final = ("execute", "read", "approve", "telemetry", "admin")
 # What a name may be that stands in a SPIFFE ID, a path or a header.
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 _TRUST_DOMAIN: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,127}")
@@ -248,6 +253,88 @@ class RuntimeOptions(msgspec.Struct, frozen=True, kw_only=True):
             parse_map(text)
 
 
+class WorkflowKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A key of the workflow server, and who shows it.
+
+    `roles` are some of execute, read, approve, telemetry and admin, which is all of them.
+    `permissions` are what the principal `name` was granted, each with the members of
+    `ostiary.workflow.Permission`. With `token` None it is kept in `workflow-NAME.token`.
+    """
+
+    name: str
+    roles: frozenset[str]
+    token: Secret | None = None
+    type: Literal["agent", "human", "service"] = "service"
+    permissions: tuple[Mapping[str, Any], ...] = ()
+
+    def __post_init__(self) -> None:
+        if not _NAME.fullmatch(self.name):
+            raise InvalidArgumentError(
+                f"a key is named {self.name!r}; use letters, digits, dots, dashes and underscores"
+            )
+        unknown = self.roles - set(WORKFLOW_ROLES)
+        if unknown or not self.roles:
+            what = f"role {sorted(unknown)[0]!r} is not known" if unknown else "it has no roles"
+            raise InvalidArgumentError(
+                f"key {self.name}: {what}; the roles are {', '.join(WORKFLOW_ROLES)}"
+            )
+
+
+class WorkflowOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of the workflow server. Times are seconds.
+
+    `port` is a TCP port on the vault's `host`, 0 any free one, None none at all. The key in
+    `workflow.token` has every role, and the one in `workflow-approver.token` may read and
+    answer questions to people; `keys` are more.
+
+    `tools` are functions by name, as `tool_modules` and installed packages bring them;
+    `validators` functions that registered validators of type custom can name.
+    """
+
+    port: int | None = WORKFLOW_PORT
+    keys: tuple[WorkflowKey, ...] = ()
+    tools: Mapping[str, Callable[..., Any]] = {}
+    tool_modules: tuple[str, ...] = ()
+    allow_hosts: frozenset[str] = frozenset()
+    """Hosts that the tool http_get may ask, `host` or `host:port`."""
+    validators: Mapping[str, Callable[..., Any]] = {}
+    request_limit: int = 8 * 1024 * 1024
+    """Bytes of one request's body."""
+    requests_per_minute: int | None = None
+    """Allowed to all callers together, health aside; None is no limit."""
+    heartbeat: float = 15.0
+    """Longest silence of an event stream before a comment is sent."""
+    approval_ttl: float = 3600.0
+    """How long a question can be answered, and then the answer used."""
+    idempotency_ttl: float = 86400.0
+    """How long the answer to a POST with an Idempotency-Key is kept."""
+    telemetry_limit: int = 1_000_000
+    """Events, metrics and spans that are kept, of each the newest."""
+    telemetry_ttl: float = 30 * 86400.0
+    """How long each of them is kept."""
+
+    def __post_init__(self) -> None:
+        _check_port(self.port)
+        names = [one.name for one in self.keys]
+        if len(set(names)) != len(names) or {"owner", "anonymous"} & set(names):
+            raise InvalidArgumentError(
+                "each workflow key has a name of its own, and 'owner' and 'anonymous' are taken"
+            )
+        if self.request_limit < 1 or self.telemetry_limit < 1:
+            raise InvalidArgumentError("request_limit and telemetry_limit are at least 1")
+        if self.requests_per_minute is not None and self.requests_per_minute < 1:
+            raise InvalidArgumentError("requests_per_minute is at least 1; None is no limit")
+        if not 0 < self.heartbeat <= 15:
+            raise InvalidArgumentError("heartbeat is more than 0 and at most 15 seconds")
+        for what, seconds in (
+            ("approval_ttl", self.approval_ttl),
+            ("idempotency_ttl", self.idempotency_ttl),
+            ("telemetry_ttl", self.telemetry_ttl),
+        ):
+            if not 0 < seconds < float("inf"):
+                raise InvalidArgumentError(f"{what} is a number of seconds, more than 0")
+
+
 class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Settings of one embedded vault. Times are seconds.
 
@@ -290,6 +377,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     """Serve the gateway and its sidecar as well; None does not. Needs the extra `dev`."""
     runtime: RuntimeOptions | None = None
     """Serve the agent runtime as well; None does not. Needs the extra `dev`."""
+    workflow: WorkflowOptions | None = None
+    """Serve workflows as well; None does not. Needs the extra `dev`."""
     allow_origins: frozenset[str] = frozenset()
     """Web pages that may call the HTTP services, as browsers name them: http://localhost:3000."""
     request_limit: int = 1024 * 1024

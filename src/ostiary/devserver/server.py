@@ -24,6 +24,7 @@ from .options import (
     GovernanceOptions,
     Options,
     RuntimeOptions,
+    WorkflowOptions,
     default_home,
 )
 from .service import Vault
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from .gateway.server import GatewayServer
     from .governance.server import GovernanceServer
     from .runtime.server import RuntimeServer
+    from .workflow.server import WorkflowServer
 
 __all__ = ["VaultServer"]
 
@@ -58,6 +60,7 @@ class VaultServer:
         self.governance: GovernanceServer | None = None
         self.gateway: GatewayServer | None = None
         self.runtime: RuntimeServer | None = None
+        self.workflow: WorkflowServer | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def start(self) -> None:
@@ -106,6 +109,8 @@ class VaultServer:
             await self.open_gateway(self.options.gateway)
         if self.options.runtime is not None:
             await self.open_runtime(self.options.runtime)
+        if self.options.workflow is not None:
+            await self.open_workflow(self.options.workflow)
 
     async def open_governance(self, governance: GovernanceOptions) -> GovernanceServer:
         """Serve governance beside the vault; once."""
@@ -149,6 +154,20 @@ class VaultServer:
         self.runtime = server
         return server
 
+    async def open_workflow(self, workflow: WorkflowOptions) -> WorkflowServer:
+        """Serve workflows beside the vault; once."""
+        _require("workflow server", "uvicorn", "starlette", "jsonschema", "jmespath")
+        from .workflow.server import WorkflowServer
+
+        server = WorkflowServer(self.vault, self.home, self.options, workflow)
+        try:
+            await server.start()
+        except BaseException:
+            await server.stop(0.0)
+            raise
+        self.workflow = server
+        return server
+
     def _sweep(self) -> None:
         assert self._listener is not None
         self._listener.sweep()
@@ -177,6 +196,9 @@ class VaultServer:
         if self._local is not None:
             self._local.remove()
             self._local = None
+        if self.workflow is not None:
+            await self.workflow.stop(self.options.stop_grace)
+            self.workflow = None
         if self.runtime is not None:
             await self.runtime.stop(self.options.stop_grace)
             self.runtime = None

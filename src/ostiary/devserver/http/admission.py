@@ -31,7 +31,7 @@ _OF_A_PAGE_ELSEWHERE: Final = frozenset({b"cross-site", b"same-site"})
 class Admission:
     """The rules of one listening server.
 
-    `token` None asks nobody for one; `other_token` is as good as it. `origins` are the web
+    `token` None asks nobody for one; `other_tokens` are as good as it. `origins` are the web
     pages that may call, written as browsers send them: `http://localhost:3000`. `socket_path`
     may be the Host of what comes over that Unix socket, percent-encoded or as its file name;
     `hosts` may be on any.
@@ -48,7 +48,7 @@ class Admission:
         socket_path: str | None = None,
         hosts: Iterable[str] = (),
         open_paths: Iterable[bytes] = (),
-        other_token: Secret | None = None,
+        other_tokens: Iterable[Secret] = (),
     ) -> None:
         self.body_limit = body_limit
         self._open_paths = frozenset(open_paths)
@@ -56,7 +56,7 @@ class Admission:
         # Digests are compared, so that neither length nor content shows in the time taken.
         self._tokens = [
             hashlib.sha256(one.reveal_bytes()).digest()
-            for one in (token, other_token)
+            for one in (token, *other_tokens)
             if one is not None and token is not None
         ]
         self._hosts = frozenset(host.encode("ascii").lower() for host in hosts)

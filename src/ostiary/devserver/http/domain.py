@@ -27,7 +27,7 @@ from .refusals import HttpRefusal, error_body
 from .server import HttpServer
 from .staged import HttpFaults
 
-__all__ = ["HttpDomain"]
+__all__ = ["HttpDomain", "kept_token"]
 
 _TOKEN_BYTES: Final = 32
 
@@ -41,8 +41,8 @@ class HttpDomain:
     all the same, for clients that are told to read it. A domain that judges its callers
     itself has no such token: `own_judgement`; the length of bodies is its affair then too.
 
-    `other_token` is taken as well as that one, and asked for with `options.demo` too.
-    `open_paths` need none.
+    `other_token` is taken as well as that one, and asked for with `options.demo` too; `also`
+    are taken wherever one is asked for. `open_paths` need none.
 
     `error` and `prepare` are the front's; `hosts` are names that requests may call this server
     by besides those of loopback. `body_limit` None is that of the options.
@@ -62,6 +62,7 @@ class HttpDomain:
         prepare: Callable[[Scope], None] | None = None,
         hosts: Iterable[str] = (),
         other_token: Secret | None = None,
+        also: Iterable[Secret] = (),
         open_paths: Iterable[bytes] = (),
         body_limit: int | None = None,
     ) -> None:
@@ -74,7 +75,7 @@ class HttpDomain:
         self._options = options
         self._local: LocalSocket | None = None
         self._bound: list[socket.socket] = []
-        token = None if own_judgement else _token(self.token_path)
+        token = None if own_judgement else kept_token(self.token_path)
         self.token: Secret | None = other_token if options.demo else token
         admission = Admission(
             token=self.token,
@@ -83,7 +84,7 @@ class HttpDomain:
             socket_path=str(self.socket_path),
             hosts=hosts,
             open_paths=open_paths,
-            other_token=other_token,
+            other_tokens=(*(() if other_token is None else (other_token,)), *also),
         )
         self._server = HttpServer(
             Front(app, admission, self.faults, meter, error=error, prepare=prepare),
@@ -145,7 +146,7 @@ class HttpDomain:
         return "http+unix://" + quote(os.fsencode(self.socket_path), safe="")
 
 
-def _token(path: Path) -> Secret:
+def kept_token(path: Path) -> Secret:
     """Return the token kept at `path`, made now if there is none."""
     create_private(path, secrets.token_urlsafe(_TOKEN_BYTES).encode() + b"\n")
     refuse_loose(path)

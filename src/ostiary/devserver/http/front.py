@@ -121,6 +121,7 @@ class Front:
         if any(name == b"expect" for name, _ in scope["headers"]):
             # Whether the body will still come is the client's choice: do not wait for it.
             headers.append((b"connection", b"close"))
+        refusal.request_id = answer.request_id
         body = self._error(refusal)
         await answer.whole(refusal.status, headers, body)
 
@@ -155,9 +156,9 @@ class Front:
         status = fault.status or 500
         body = fault.body
         if body is None:
-            body = self._error(
-                HttpRefusal(status, fault.code, "a fault that was staged for a test")
-            )
+            staged = HttpRefusal(status, fault.code, "a fault that was staged for a test")
+            staged.request_id = answer.request_id
+            body = self._error(staged)
         headers = {"content-type": "application/json"}
         headers.update({name.lower(): value for name, value in fault.headers.items()})
         await answer.whole(
@@ -243,7 +244,7 @@ class _Answer:
         if self._events_left is not None:
             if self._events_left == 0:
                 keep, over = 0, True
-            elif body.startswith(b"data:"):
+            elif body.startswith((b"data:", b"id:", b"event:")):
                 self._events_left -= 1
                 over = over or self._events_left == 0
         if not over:

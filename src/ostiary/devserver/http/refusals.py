@@ -52,6 +52,8 @@ class HttpRefusal(Exception):
         self.trace_id = trace_id
         self.details = details
         self.headers = headers
+        # The front's to set: the request that was refused.
+        self.request_id: str | None = None
 
 
 def error_body(refusal: HttpRefusal) -> bytes:

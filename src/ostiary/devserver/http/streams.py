@@ -70,11 +70,15 @@ class EventStream:
         if self._connection.request is not None:
             self._connection.request.cancel()
 
-    async def event(self, document: bytes, *, id: str | None = None) -> None:
-        """Send one event: a JSON document on one line, and the id to continue behind."""
+    async def event(
+        self, document: bytes, *, id: str | None = None, name: str | None = None
+    ) -> None:
+        """Send one event: a JSON document on one line, its name, the id to continue behind."""
         self._written = self._loop.time()
-        number = b"" if id is None else b"id: " + id.encode("ascii") + b"\n"
-        await self._write(number + b"data: " + document + b"\n\n", more=True)
+        head = b"" if id is None else b"id: " + id.encode("ascii") + b"\n"
+        if name is not None:
+            head += b"event: " + name.encode("ascii") + b"\n"
+        await self._write(head + b"data: " + document + b"\n\n", more=True)
         # What has many events at hand would otherwise not learn that its client has gone, and
         # hold up the others.
         await asyncio.sleep(0)

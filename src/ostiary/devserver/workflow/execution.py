@@ -1,0 +1,143 @@
+"""Workflows over HTTP: set off, waited for or not, followed, listed, broken off.
+
+Whoever goes away while he waits ends nothing: the workflow goes on, and is found by its id.
+Neighbours: `engine` runs them, `progress` streams what they do.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, cast, final
+
+from starlette.requests import Request
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from ...workflow.enums import WorkflowState
+from ...workflow.models import Principal, WorkflowSpec
+from ..http.front import Json
+from ..http.refusals import HttpRefusal
+from .context import Context, guarded
+from .keys import Caller, caller_of
+from .progress import Progress
+from .reading import (
+    bad_query,
+    cursor,
+    instant,
+    known,
+    limit,
+    member,
+    model,
+    next_cursor,
+    read_object,
+    refused,
+    text,
+)
+
+__all__ = ["Execution"]
+
+_PAGE: Final = 50
+_MOST: Final = 500
+_RUNNING: Final = frozenset(
+    {WorkflowState.PENDING, WorkflowState.RUNNING, WorkflowState.CANCELLING}
+)
+
+
+@final
+class Execution:
+    """The paths below `workflows`."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._engine = context.engine
+        self._progress = Progress(context)
+
+    def routes(self) -> list[BaseRoute]:
+        see = ("read", "execute")
+        return [
+            guarded("POST", "/workflows/execute", self._execute, "execute"),
+            guarded("GET", "/workflows", self._list, *see),
+            guarded("GET", "/workflows/{id:path}/status", self._status, *see),
+            guarded("GET", "/workflows/{id:path}/result", self._result, *see),
+            guarded("GET", "/workflows/{id:path}/spec", self._spec, *see),
+            guarded("GET", "/workflows/{id:path}/events", self._progress.events, *see),
+            guarded("POST", "/workflows/{id:path}/cancel", self._cancel, "execute"),
+        ]
+
+    async def _execute(self, request: Request) -> ASGIApp:
+        body = await read_object(request)
+        spec = model(WorkflowSpec, body.get("workflow"), "workflow")
+        context = body.get("context")
+        if context is not None and not isinstance(context, dict):
+            raise refused([("context", "is an object")])
+        rerun = body.get("rerun")
+        if rerun is not None and not isinstance(rerun, bool):
+            raise refused([("rerun", "is true or false")])
+        caller = caller_of(request)
+        asked: dict[str, Any] = {
+            "principal": _principal(caller, cast("dict[str, Any] | None", context)),
+            "context": context,
+            "requester": caller.name,
+            "owner": caller.name,
+            "correlation_id": text(body, "correlation_id", "correlationId"),
+            "approval_token": text(body, "approval_token", "approvalToken"),
+            "rerun": bool(rerun),
+        }
+        if not _waits(request):
+            status = await self._engine.submit(spec, **asked)
+            return Json(status, status=202 if status["status"] in _RUNNING else 200)
+        return Json(await self._engine.execute(spec, **asked))
+
+    async def _status(self, request: Request) -> ASGIApp:
+        return Json(self._engine.status(request.path_params["id"]))
+
+    async def _result(self, request: Request) -> ASGIApp:
+        name = request.path_params["id"]
+        if self._engine.status(name)["status"] in _RUNNING:
+            raise HttpRefusal(
+                409, "WORKFLOW_RUNNING", "this workflow has not ended; ask again, or follow it"
+            )
+        return Json(await self._engine.result(name))
+
+    async def _spec(self, request: Request) -> ASGIApp:
+        return Json(self._engine.spec(request.path_params["id"]))
+
+    async def _cancel(self, request: Request) -> ASGIApp:
+        return Json(await self._engine.cancel(request.path_params["id"]))
+
+    async def _list(self, request: Request) -> ASGIApp:
+        state = known(request, "status")
+        if state is not None and state not in set(WorkflowState):
+            raise bad_query("status", f"is one of {', '.join(WorkflowState)}")
+        before = cursor(request, 1)
+        found = self._engine.listed(
+            state,
+            name=known(request, "name"),
+            started_after=instant(request, "started_after"),
+            started_before=instant(request, "started_before"),
+            limit=limit(request, _PAGE, _MOST),
+            cursor=None if before is None else str(int(before[0])),
+        )
+        answer: dict[str, Any] = {"workflows": found["workflows"]}
+        if found["next_cursor"] is not None:
+            answer["next_cursor"] = next_cursor(int(found["next_cursor"]))
+        return Json(answer)
+
+
+def _principal(caller: Caller, context: dict[str, Any] | None) -> Principal:
+    """Return whose permissions count: the key's; an administrator may name another one."""
+    given = member(context or {}, "principal")
+    if given is None:
+        return caller.principal
+    caller.require("admin")
+    return model(Principal, given, "context.principal")
+
+
+def _waits(request: Request) -> bool:
+    """Return whether the answer is to be the result."""
+    wait = known(request, "wait")
+    if wait not in {None, "0", "1", "false", "true"}:
+        raise bad_query("wait", "is 0 or 1")
+    if wait is not None:
+        return wait in {"1", "true"}
+    preferred = request.headers.get("prefer", "").lower()
+    return "respond-async" not in {one.strip() for one in preferred.split(",")}
