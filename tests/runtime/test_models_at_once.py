@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, get_origin
 from unittest.mock import patch
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostiary._model import model as models
@@ -33,33 +33,37 @@ FLAT: tuple[type[Any], ...] = (
 )
 
 words = st.sampled_from(["document", "code", "Document", "rumour", "", KnowledgeSourceType.CODE])
-values = st.one_of(
-    st.none(),
-    st.booleans(),
-    st.integers(-2, 2000),
-    st.floats(),
-    st.sampled_from(["", "x", "12", "\ud800"]),
-    words,
-    st.lists(words, max_size=3),
-    st.lists(words, max_size=2).map(tuple),
-    st.dictionaries(st.sampled_from(["a", "b"]), st.integers(), max_size=2),
-)
+numbers = st.sampled_from([-2, 0, 5, 5.0, 0.5, 2000, 2**70, float("nan"), float("inf"), True, "7"])
+texts = st.sampled_from(["", "text", "\ud800", 5, b"text"])
+lists = st.lists(words, max_size=3) | st.lists(words, max_size=2).map(tuple) | words
+dicts = st.sampled_from([{}, {"a": 1}, {"a": {"b": None}}, {1: 2}, []])
+# By the type of a field: what fits, and what may not.
+KINDS: dict[Any, tuple[Any, st.SearchStrategy[Any]]] = {
+    str: ("text", texts),
+    int: (7, numbers),
+    float: (0.5, numbers),
+    bool: (True, numbers),
+    list: (["code"], lists),
+    dict: ({"a": 1}, dicts),
+}
 
 
 @st.composite
 def asked(draw: st.DrawFn) -> tuple[type[Any], dict[str, Any]]:
-    """Draw a model and members for it: fitting ones, mostly, and some that are not."""
+    """Draw a model and members for it that fit, but for one or two."""
     model = draw(st.sampled_from(FLAT))
-    fields = models._plan(model).fields  # pyright: ignore[reportPrivateUsage]
-    fitting = {str: "text", int: 7, float: 0.5, bool: True, dict: {"a": 1}, list: ["code"]}
     members: dict[str, Any] = {}
+    fields = models._plan(model).fields  # pyright: ignore[reportPrivateUsage]
+    odd = draw(st.sets(st.sampled_from([*fields, "extra", "_extra", "beyond"]), max_size=2))
     for field in fields:
-        found = models._alternatives(field.type)[0]  # pyright: ignore[reportPrivateUsage]
-        kind = getattr(found, "__origin__", found)
-        if field.required or draw(st.booleans()):
-            members[field.name] = fitting.get(kind, "text")
-    names = [*(field.name for field in fields), "extra", "_extra", "beyond"]
-    members |= draw(st.dictionaries(st.sampled_from(names), values, max_size=2))
+        kind = models._alternatives(field.type)[0]  # pyright: ignore[reportPrivateUsage]
+        fitting, edges = KINDS[get_origin(kind) or kind]
+        if field in odd:
+            members[field.name] = draw(st.none() | edges)
+        elif field.required or draw(st.booleans()):
+            members[field.name] = fitting
+    for name in odd - set(fields):
+        members[name] = draw(st.none() | dicts)
     return model, members
 
 
@@ -72,7 +76,11 @@ def outcome(model: type[Any], members: dict[str, Any], *, call: bool) -> object:
     return repr(made), repr(models.wire(made)), repr(dict(made.extra))
 
 
-@given(asked(), st.booleans())
+@example(one=(VectorSearchRequest, {"query": "q", "source_types": ["rumour"]}), call=True)
+@example(one=(VectorSearchRequest, {"query": "q", "limit": 0}), call=False)
+@example(one=(VectorSearchRequest, {"query": ""}), call=True)
+@settings(max_examples=400)
+@given(one=asked(), call=st.booleans())
 def test_both_roads_give_the_same(one: tuple[type[Any], dict[str, Any]], call: bool) -> None:
     model, members = one
     before = repr(members)
