@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import agent, gateway, governance, runtime, vault
+from . import agent, gateway, governance, runtime, vault, workflow
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -33,5 +33,6 @@ DOMAINS = (
     Domain("governance", governance.commands, governance.checks),
     Domain("gateway", gateway.commands, gateway.checks),
     Domain("runtime", runtime.commands, runtime.checks),
+    Domain("workflow", workflow.commands, workflow.checks),
     Domain("agent", agent.commands, agent.checks),
 )

@@ -89,7 +89,7 @@ def _asked(directory: Path) -> dict[str, str]:
 def _beside(directory: Path) -> dict[str, str]:
     """Return how the other services on this home are found."""
     found = {"SANCTUM_VAULT_PATH": str(directory)}
-    for domain in ("governance", "runtime"):
+    for domain in ("governance", "runtime", "workflow"):
         if (directory / f"{domain}.sock").exists():
             found[f"OSTIARY_{domain.upper()}_URL"] = f"unix://{directory / domain}.sock"
             if (directory / f"{domain}.token").exists():

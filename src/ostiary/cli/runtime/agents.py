@@ -9,8 +9,8 @@ from typing import Annotated, Any, Final, cast
 import typer
 
 from ..screen import EXIT_FAILED, plain
+from ..units import percent, size
 from .session import Session, add, read_object, shown, take_options
-from .units import percent, size
 
 __all__ = ["register"]
 

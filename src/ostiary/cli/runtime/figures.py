@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..screen import EXIT_FAILED
+from ..units import percent, size, span
+from ..watching import Interval, View, Watch, show
 from .session import Session, add
-from .units import percent, size, span
-from .watching import Interval, View, Watch, show
 
 if TYPE_CHECKING:
     from ...runtime import AgentMetrics, SystemMetrics

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from ..screen import plain
+from ..units import span
 from .session import Session, add, read_object, take_options
-from .units import span
 
 __all__ = ["register"]
 

@@ -12,8 +12,8 @@ from rich.text import Text
 
 from ...errors import InvalidArgumentError
 from ..screen import EXIT_FAILED, plain
+from ..watching import Interval, View, Watch, show
 from .session import Session, add, read_text, take_options
-from .watching import Interval, View, Watch, show
 
 if TYPE_CHECKING:
     from ...runtime import ReviewSession, ReviewSessionList, SecurityFinding

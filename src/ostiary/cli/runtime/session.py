@@ -1,16 +1,15 @@
 """What the runtime commands share: options, the client, how an answer and an error look.
 
 Options stand before or behind the command; behind wins. No secret passes through here;
-`secrets get` writes its one itself. Neighbours: `cli.options`, `cli.screen`, `watching`.
+`secrets get` writes its one itself. Neighbours: `cli.answers`, `cli.options`, `cli.screen`.
 """
 
 from __future__ import annotations
 
 import sys
 import warnings
-from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from json import dumps, loads
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
@@ -23,8 +22,10 @@ from ...errors import (
     OstiaryError,
 )
 from ...secret import Secret
+from ..answers import Answers, shown, worded, write
+from ..given import read_object, read_text
 from ..options import SharedOptions
-from ..screen import Screen, plain
+from ..screen import Screen
 
 if TYPE_CHECKING:
     from ...runtime import RuntimeClient
@@ -41,8 +42,6 @@ __all__ = [
 ]
 
 _PANEL: Final = "Server and output"
-_LONGEST_INPUT: Final = 16 * 1024 * 1024
-_LONGEST_CELL: Final = 160
 
 _SHARED: Final[Mapping[str, Any]] = {
     "base_url": Annotated[
@@ -111,132 +110,16 @@ _LISTS: Final[Mapping[str, str]] = {
 }
 
 
-class Session:
-    """One command's client, and the screen to answer on."""
+class Session(Answers):
+    """One command's client, and where it answers."""
 
     def __init__(
         self, client: RuntimeClient, screen: Screen, patience: float | None = None
     ) -> None:
+        super().__init__(screen)
         self.client = client
         self.patience = patience
         """The seconds of --timeout, or None."""
-        self.screen = screen
-        self.json = screen.json
-
-    def document(self, content: object) -> None:
-        """Write one JSON document, in the words of the wire."""
-        self.screen.document(worded(content))
-
-    def table(
-        self,
-        content: object,
-        columns: Sequence[str],
-        rows: Iterable[Sequence[object]],
-        *,
-        empty: str,
-        firm: Collection[str] = (),
-        right: Collection[str] = (),
-        spare: Sequence[str] = (),
-    ) -> None:
-        """Print rows, or with --json the content they were made of."""
-        if self.json:
-            self.document(content)
-        else:
-            self.screen.table(columns, rows, empty=empty, firm=firm, right=right, spare=spare)
-
-    def facts(self, content: object, pairs: Mapping[str, object]) -> None:
-        """Print names and values, or with --json the content they were taken from."""
-        if self.json:
-            self.document(content)
-        else:
-            self.screen.facts(pairs)
-
-    def result(self, content: object, pairs: Mapping[str, object], result: object) -> None:
-        """Print names and values, and below them what came of it: text, or indented JSON."""
-        self.facts(content, pairs)
-        if self.json or result is None:
-            return
-        text = result if isinstance(result, str) else dumps(result, ensure_ascii=False, indent=2)
-        write(text if text.endswith("\n") else text + "\n")
-
-    def done(self, content: object, text: str) -> None:
-        """Say on stderr what was done, or with --json what the server answered."""
-        if self.json:
-            self.document(content)
-        else:
-            self.screen.note(text)
-
-
-def worded(content: object) -> Any:
-    """Return a reply, or a dict or list of replies, in the words of the wire."""
-    from ...runtime.models import wire
-
-    if isinstance(content, dict):
-        members = cast("dict[str, object]", content)
-        return {name: worded(value) for name, value in members.items()}
-    return wire(content)
-
-
-def write(text: str) -> None:
-    """Write text to stdout; on a terminal, without what a terminal would act on."""
-    if sys.stdout.isatty() and not text.isprintable():
-        text = "".join(c if c in "\n\t" else plain(c) for c in text)
-    sys.stdout.write(text)
-    sys.stdout.flush()
-
-
-def shown(value: object) -> str | None:
-    """Return a JSON value in one line that fits into a table; text as it is."""
-    if value is None:
-        return None
-    line = value if isinstance(value, str) else dumps(value, ensure_ascii=False, default=str)
-    line = " ".join(line.split())
-    return line if len(line) <= _LONGEST_CELL else line[: _LONGEST_CELL - 3] + "..."
-
-
-def read_object(text: str | None, what: str) -> dict[str, Any]:
-    """Read a JSON object given as an argument: as it stands, `@FILE`, or `-` for stdin."""
-    if text is None:
-        return {}
-    if text == "-":
-        text = read_text(Path("-"), what)
-    elif text.startswith("@"):
-        text = read_text(Path(text[1:]), what)
-    found: object = None
-    try:
-        found = loads(text)
-    except (ValueError, RecursionError):
-        pass
-    if not isinstance(found, dict):
-        raise InvalidArgumentError(
-            f"""{what} is no JSON object; give one such as '{{"depth": 2}}', @FILE or -"""
-        )
-    return cast("dict[str, Any]", found)
-
-
-def read_text(file: Path, what: str) -> str:
-    """Read a file, or stdin for `-`, which is UTF-8 and not endless."""
-    if str(file) == "-":
-        if sys.stdin.isatty():
-            print(f"{what}: end with Ctrl-D", file=sys.stderr)
-        raw = sys.stdin.buffer.read(_LONGEST_INPUT + 1)
-    else:
-        try:
-            with file.open("rb") as source:
-                raw = source.read(_LONGEST_INPUT + 1)
-        except OSError as error:
-            reason = error.strerror or type(error).__name__
-            raise InvalidArgumentError(f"cannot read {file}: {reason}; check the path") from None
-    if len(raw) > _LONGEST_INPUT:
-        raise InvalidArgumentError(f"{what} is longer than {_LONGEST_INPUT} bytes; send less")
-    text = None
-    try:
-        text = raw.decode("utf-8")
-    except UnicodeDecodeError:
-        pass
-    if text is None:
-        raise InvalidArgumentError(f"{what} is not UTF-8 text")
-    return text
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-__all__ = ["percent", "size", "span"]
+__all__ = ["milliseconds", "percent", "size", "span"]
 
 _STEPS: Final = (("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10))
 
@@ -36,3 +36,14 @@ def span(seconds: float | None) -> str | None:
         if count:
             parts.append(f"{count} {unit}")
     return " ".join(parts[:2])
+
+
+def milliseconds(count: float | None) -> str | None:
+    """Return milliseconds as `0.42 ms`, `812 ms`, `3.2 s`, or as `span` does."""
+    if count is None:
+        return None
+    if count < 10:
+        return f"{count:.2g} ms" if count >= 0.01 else "0 ms"
+    if count < 1000:
+        return f"{count:.0f} ms"
+    return f"{count / 1000:.1f} s" if count < 60_000 else span(count / 1000)

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated
 import msgspec
 import typer
 
-from .session import worded
+from .answers import worded
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-    from .session import Session
+    from .answers import Answers
 
 __all__ = ["Interval", "View", "Watch", "show"]
 
@@ -48,7 +48,7 @@ class View:
     """Whether nothing more will change."""
 
 
-def show(on: Session, look: Callable[[], View], *, watch: bool, interval: float) -> View:
+def show(on: Answers, look: Callable[[], View], *, watch: bool, interval: float) -> View:
     """Show what `look` finds, once or until it is over; return what it found last."""
     if not watch:
         return _once(on, look())
@@ -57,7 +57,7 @@ def show(on: Session, look: Callable[[], View], *, watch: bool, interval: float)
     return _each_change(on, look, interval)
 
 
-def _once(on: Session, view: View) -> View:
+def _once(on: Answers, view: View) -> View:
     if on.json:
         on.document(view.content)
     else:
@@ -65,7 +65,7 @@ def _once(on: Session, view: View) -> View:
     return view
 
 
-def _drawn_over(on: Session, look: Callable[[], View], interval: float) -> View:
+def _drawn_over(on: Answers, look: Callable[[], View], interval: float) -> View:
     from rich.live import Live
 
     view = look()
@@ -77,7 +77,7 @@ def _drawn_over(on: Session, look: Callable[[], View], interval: float) -> View:
     return view
 
 
-def _each_change(on: Session, look: Callable[[], View], interval: float) -> View:
+def _each_change(on: Answers, look: Callable[[], View], interval: float) -> View:
     before: bytes | None = None
     while True:
         view = look()

@@ -1,0 +1,156 @@
+"""How workflows and their tasks look: in tables, in colour where there is any."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
+
+from rich.text import Text
+
+from ..answers import shown
+from ..screen import plain
+from ..units import milliseconds
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+
+    from ...workflow import TaskProgress, WorkflowExecutionResult, WorkflowStatus
+    from ..answers import Answers
+
+__all__ = ["COLUMNS", "picture", "put_result", "result_facts", "state"]
+
+COLUMNS: Final = ("task", "state", "took", "tries", "about")
+
+_STYLES: Final[Mapping[str, str]] = {
+    "approved": "green",
+    "completed": "green",
+    "success": "green",
+    "passed": "green",
+    "running": "bold cyan",
+    "retrying": "yellow",
+    "cancelling": "yellow",
+    "awaiting_approval": "bold yellow",
+    "partial": "yellow",
+    "warning": "yellow",
+    "failed": "bold red",
+    "timeout": "bold red",
+    "blocked": "bold red",
+    "denied": "bold red",
+    "expired": "red",
+    "cancelled": "red",
+    "skipped": "dim",
+    "pending": "dim",
+}
+
+
+def state(word: object) -> Text:
+    """Return a state in its colour."""
+    text = plain(word)
+    return Text(text.replace("_", " "), _STYLES.get(text, ""))
+
+
+def picture(on: Answers, status: WorkflowStatus) -> RenderableType:
+    """Return a workflow's status as a line and a table of its tasks."""
+    from rich.console import Group
+
+    head = Text(plain(status.workflow_id), "bold").append("  ").append_text(state(status.status))
+    if status.outcome is not None and str(status.outcome) not in {"failed", "success"}:
+        head.append(f", {plain(status.outcome)}")
+    if status.progress is not None:
+        head.append(f"  {status.progress:.0%}", "dim")
+    if (took := _elapsed(status)) is not None:
+        head.append(f"  {milliseconds(took)}", "dim")
+    parts: list[RenderableType] = [head]
+    if status.error:
+        parts.append(Text(plain(status.error), "red"))
+    if status.tasks:
+        rows = [
+            (
+                one.task_id,
+                state(one.status),
+                milliseconds(_took(one)),
+                one.attempt or None,
+                _about(one),
+            )
+            for one in status.tasks
+        ]
+        table = on.screen.picture(
+            COLUMNS, rows, empty="", firm=("state", "took"), right=("took", "tries")
+        )
+        # Without a terminal a table is text, and so is the whole.
+        if isinstance(table, Text):
+            return Text("\n").join([*(p for p in parts if isinstance(p, Text)), table])
+        parts.append(table)
+    elif not on.screen.out.is_terminal:
+        return Text("\n").join(p for p in parts if isinstance(p, Text))
+    return Group(*parts)
+
+
+def put_result(on: Answers, result: WorkflowExecutionResult) -> None:
+    """Print how a workflow ended, task by task."""
+    if on.json:
+        on.document(result)
+        return
+    on.screen.facts(result_facts(result))
+    on.screen.table(
+        ("task", "state", "took", "tries", "result"),
+        (
+            (
+                name,
+                state(one.status),
+                milliseconds(one.duration_ms),
+                one.attempts,
+                Text(plain(shown(one.error)), "red") if one.error else shown(one.result),
+            )
+            for name, one in result.task_results.items()
+        ),
+        firm=("state", "took"),
+        right=("took", "tries"),
+        empty="it has no tasks",
+    )
+
+
+def result_facts(result: WorkflowExecutionResult) -> dict[str, object]:
+    """Return what is said of the whole."""
+    facts: dict[str, object] = {
+        "workflow": result.workflow_id,
+        "ended": state(result.status),
+        "took": milliseconds(result.duration_ms),
+    }
+    if result.correlation_id:
+        facts["trace"] = result.correlation_id
+    if result.error:
+        facts["error"] = Text(plain(result.error), "red")
+    return facts
+
+
+def _about(one: TaskProgress) -> Text | str | None:
+    if one.approval_token and str(one.status) not in {"completed"}:
+        return Text(f"`ostiary workflow approve {plain(one.approval_token)}` lets it go on", "bold")
+    if one.error:
+        return Text(plain(shown(one.error)), "red")
+    return None if one.name == one.task_id else one.name
+
+
+def _took(one: TaskProgress) -> float | None:
+    """Return the milliseconds that a task took, or has taken so far."""
+    if one.duration_ms is not None:
+        return one.duration_ms
+    if one.started_at is None:
+        return None
+    if one.completed_at is not None:
+        return (one.completed_at - one.started_at).total_seconds() * 1000
+    if str(one.status) not in {"running", "retrying", "awaiting_approval"}:
+        return None
+    return max(0.0, (time.time() - one.started_at.timestamp()) * 1000)
+
+
+def _elapsed(status: WorkflowStatus) -> float | None:
+    if status.started_at is None:
+        return None
+    if status.completed_at is not None:
+        return (status.completed_at - status.started_at).total_seconds() * 1000
+    if status.is_terminal:
+        return None
+    return max(0.0, (time.time() - status.started_at.timestamp()) * 1000)
