@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import sys
 import threading
 import time
 import weakref
@@ -391,6 +392,7 @@ def _left(deadline: float | None) -> float | None:
 
 _open: weakref.WeakSet[TelemetryPipeline] = weakref.WeakSet()
 _held: list[TelemetryPipeline] = []
+_told_of: weakref.WeakSet[TelemetryPipeline] = weakref.WeakSet()
 
 
 def _at_exit() -> None:
@@ -400,8 +402,13 @@ def _at_exit() -> None:
 
 
 def _before_fork() -> None:
+    util = sys.modules.get("multiprocessing.util")
     # No lock of ours is held, and no file open, while the process is copied.
     for one in list(_open):
+        if util is not None and one not in _told_of:
+            # Its children end without what `atexit` has.
+            _told_of.add(one)
+            util.register_after_fork(one, _in_worker_process)
         one._before_fork()  # pyright: ignore[reportPrivateUsage]
         _held.append(one)
 
@@ -414,6 +421,10 @@ def _after_fork_in_parent() -> None:
 def _after_fork_in_child() -> None:
     while _held:
         _held.pop()._after_fork_in_child()  # pyright: ignore[reportPrivateUsage]
+
+
+def _in_worker_process(pipeline: TelemetryPipeline) -> None:
+    sys.modules["multiprocessing.util"].Finalize(pipeline, _at_exit, exitpriority=1)
 
 
 atexit.register(_at_exit)

@@ -10,7 +10,7 @@ import os
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Final, cast, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 from ..errors import TelemetryError
 from .items import Item
@@ -84,10 +84,6 @@ class Spool:
             raise
         return made
 
-    def exists(self) -> bool:
-        """Whether there is such a file; it is not opened."""
-        return os.path.exists(self.path)
-
     def add(self, items: Sequence[Item], *, first: bool = False) -> int:
         """Write reports behind the others, or `first`; return how many there was room for.
 
@@ -107,8 +103,8 @@ class Spool:
         self._count += len(taken)
         return len(taken)
 
-    def head(self, most: int, most_bytes: int) -> tuple[list[Item], int, int]:
-        """Return the first reports, as many as go into one batch, and their first and last place.
+    def head(self, most: int, most_bytes: int) -> tuple[list[Item], list[int]]:
+        """Return the first reports, as many as go into one batch, and their places.
 
         They stay until they are removed.
         """
@@ -118,7 +114,7 @@ class Spool:
             ).fetchall()
             if not rows:
                 self._count = 0
-                return [], 0, 0
+                return [], []
         size = 0
         taken: list[tuple[int, Any, bytes]] = []
         for row in rows:
@@ -126,10 +122,10 @@ class Spool:
             if taken and size > most_bytes:
                 break
             taken.append(row)
-        return [Item(kind, data) for _, kind, data in taken], taken[0][0], taken[-1][0]
+        return [Item(kind, data) for _, kind, data in taken], [place for place, _, _ in taken]
 
     def remove(self, first: int, last: int) -> None:
-        """Remove what `head` returned, and no other."""
+        """Remove those from one place to another, both of which `head` returned."""
         with self._connection() as db:
             done = db.execute("DELETE FROM reports WHERE place BETWEEN ? AND ?", (first, last))
             removed = done.rowcount
@@ -138,9 +134,7 @@ class Spool:
     def count(self) -> int:
         """Return how many there are; those of other processes too."""
         with self._connection() as db:
-            (self._count,) = cast(
-                "tuple[int]", db.execute("SELECT count(*) FROM reports").fetchone()
-            )
+            (self._count,) = db.execute("SELECT count(*) FROM reports").fetchone()
         return self._count
 
     @property

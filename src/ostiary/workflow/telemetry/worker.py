@@ -67,10 +67,10 @@ class Worker:
         self._not_before = 0.0
         self._stopping = False
         self._deadline: float | None = None
-        self._gave_up = False
+        self._gave_up = self._is_put_away = False
         # Whether there is something on file; what an earlier process left, too.
         self._behind = False
-        if self._spool is not None and self._spool.exists() and self._spool.count():
+        if self._spool is not None and self._spool.count():
             self._behind = True
             with self.changed:
                 self.begin()
@@ -153,8 +153,10 @@ class Worker:
                 while not self._is_due():
                     self.changed.wait(self._until_due())
                 if self._stopping and (self._gave_up or not self._has_work()):
-                    return
+                    break
             self._turn()
+        if self._is_put_away:  # it took longer than `close` had time for
+            self._release()
 
     def _has_work(self) -> bool:
         return bool(self.queue or self.in_hand or self._behind)
@@ -204,7 +206,7 @@ class Worker:
         except AureusError as error:
             # The file cannot be used. What is in memory stays there.
             self._away(error.message, None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             # A thread that ends silently would lose everything behind it.
             self._away(f"{type(error).__name__} in the pipeline: {error}", None)
 
@@ -236,40 +238,40 @@ class Worker:
     def _turn_of_file(self) -> None:
         spool = self._spool
         if spool is None:
-            return None
+            return
         if time.monotonic() >= self._not_before or self._stopping:
+            batch: list[Item] = []
+            places: list[int] = []
             if spool.claim():
-                batch, first, last = spool.head(self._max_batch, _BATCH_BYTES)
-            else:
-                batch, first, last = [], 0, 0
-                if spool.count():
-                    self._away("another process sends what is on file", None, longest=1.0)
+                batch, places = spool.head(self._max_batch, _BATCH_BYTES)
+            elif spool.count():
+                self._away("another process sends what is on file", None, longest=1.0)
             if batch:
                 receipt = self._delivery.send(batch, self._time_left())
                 if receipt.taken:
-                    # Not before it is removed: a crash in between repeats it under its ids.
-                    spool.remove(first, first + receipt.taken - 1 if receipt.away else last)
+                    # A crash before this line repeats them, under the ids they have.
+                    spool.remove(places[0], places[receipt.taken - 1])
                 with self.changed:
                     self.replayed += receipt.taken
                     self._note(receipt)
-                if receipt.away is None and not self._stopping:
-                    return self._follow(spool)
-                return None
-            if not spool.counted:
+            else:
                 with self.changed:
-                    self._behind = False
-                    self.changed.notify_all()
-                spool.release()
-                return None
-        return self._follow(spool)
+                    if not spool.counted:
+                        self._behind = False
+                        self.changed.notify_all()
+                        spool.release()
+                        return
+        self._follow(spool)
 
     def _follow(self, spool: Spool) -> None:
         """Put on file what is new, behind what is there: order is kept."""
         with self.changed:
-            if not self.queue or not self._is_full(time.monotonic()):
+            if not self.in_hand and not self._is_full(time.monotonic()):
                 return
-            batch = self.in_hand = self.queue.take(len(self.queue), 1 << 62)
+            # In hand is what could not be written the last time.
+            batch = self.in_hand = [*self.in_hand, *self.queue.take(len(self.queue), 1 << 62)]
             self._oldest = None
+            self.changed.notify_all()
         kept = spool.add(batch)
         with self.changed:
             if self.in_hand is not batch:
@@ -317,6 +319,7 @@ class Worker:
         while self._thread is None and self._has_work() and not self._gave_up:
             self._turn()
         with self.changed:
+            self._gave_up = True
             left = [*self.in_hand, *self.queue.take(len(self.queue), 1 << 62)]
             self.in_hand = []
             if left and self._spool is not None:
@@ -336,8 +339,12 @@ class Worker:
                 len(left),
                 self.why(),
             )
+        self._is_put_away = True
         if self._thread is None or not self._thread.is_alive():
-            self._delivery.close()
+            self._release()
+
+    def _release(self) -> None:
+        self._delivery.close()
         if self._spool is not None:
             self._spool.close()
 
