@@ -16,7 +16,9 @@ from ostiary.vault import VaultClient
 
 
 def test_it_says_on_one_line_that_it_is_ready(start_dev: Any, user_home: Path) -> None:
-    dev = start_dev("--port", "0", "--governance-port", "0", "--runtime-port", "0")
+    dev = start_dev(
+        "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--workflow-port", "0"
+    )
     assert dev.ready["ready"] is True
     assert dev.ready["pid"] == dev.process.pid
     assert dev.ready["home"] == str(user_home / ".sanctum")
@@ -45,7 +47,9 @@ def call(address: Any, request: str) -> tuple[int, bytes]:
 
 
 def test_it_says_where_governance_is(start_dev: Any) -> None:
-    dev = start_dev("--port", "0", "--governance-port", "0", "--runtime-port", "0")
+    dev = start_dev(
+        "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--workflow-port", "0"
+    )
     found = dev.ready["governance"]
     socket_path = dev.home / "governance.sock"
     assert found["socket"] == str(socket_path)
@@ -92,7 +96,16 @@ def test_the_vault_alone(start_dev: Any) -> None:
 def test_it_says_where_the_runtime_is(start_dev: Any) -> None:
     ours = "a-token-of-our-own-making"
     dev = start_dev(
-        *("--port", "0", "--no-governance", "--no-gateway", "--runtime-port", "0"),
+        *(
+            "--port",
+            "0",
+            "--no-governance",
+            "--no-gateway",
+            "--runtime-port",
+            "0",
+            "--workflow-port",
+            "0",
+        ),
         env={"SYMBIONT_API_TOKEN": ours},
     )
     found = dev.ready["runtime"]
@@ -115,7 +128,7 @@ def test_it_says_where_the_runtime_is(start_dev: Any) -> None:
 
 
 def test_without_a_runtime(start_dev: Any) -> None:
-    dev = start_dev("--no-tcp", "--no-runtime")
+    dev = start_dev("--no-tcp", "--no-runtime", "--no-workflow")
     assert dev.ready["runtime"] is None
     assert not (dev.home / "runtime.db").exists()
 
@@ -124,7 +137,7 @@ def test_a_runtime_that_cannot_start_is_a_sentence(ostiary: Any) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         for arguments, token, word in (
-            (["--port", "0", "--runtime-port", port], "", "--runtime-port"),
+            (["--port", "0", "--no-workflow", "--runtime-port", port], "", "--runtime-port"),
             (["--no-tcp"], "too-short", "SYMBIONT_API_TOKEN"),
             (["--no-tcp", "--map", "nonsense"], "", "NAME="),
             (["--no-tcp", "--knowledge-model", "nonsense"], "", "knowledge_model"),
@@ -154,7 +167,9 @@ def test_a_listed_page_may_call(start_dev: Any, ostiary: Any) -> None:
 def test_a_taken_governance_port_is_a_sentence(ostiary: Any, user_home: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
-        refused = ostiary("dev", "--port", "0", "--governance-port", port, "--no-runtime")
+        refused = ostiary(
+            "dev", "--port", "0", "--governance-port", port, "--no-runtime", "--no-workflow"
+        )
     assert refused.code == 1
     assert "--governance-port" in refused.err
     assert "Traceback" not in refused.err
@@ -295,7 +310,17 @@ def test_the_screen_shows_a_banner_and_every_endpoint(
 ) -> None:
     code, screen = terminal(
         user_home,
-        *("dev", "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--no-raw"),
+        *(
+            "dev",
+            "--port",
+            "0",
+            "--governance-port",
+            "0",
+            "--runtime-port",
+            "0",
+            "--no-workflow",
+            "--no-raw",
+        ),
         answers=[("Ctrl-C stops it.", signal.SIGINT)],
         columns=columns,
     )

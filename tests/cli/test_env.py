@@ -69,7 +69,7 @@ def test_a_shell_takes_it(start_dev: Any, ostiary: Any, user_home: Path) -> None
 
 
 def test_as_one_document(start_dev: Any, ostiary: Any, user_home: Path) -> None:
-    dev = start_dev("--no-tcp", "--no-governance", "--no-runtime")
+    dev = start_dev("--no-tcp", "--no-governance", "--no-runtime", "--no-workflow")
     found = ostiary("env", "--json", "--work-dir", "w", "--output", "/o o")
     assert set(found.document) == NAMES | {"SANCTUM_VAULT_PATH"}
     assert found.document["WORK_DIR"] == str(Path.cwd() / "w")
@@ -165,7 +165,16 @@ def test_settings_of_the_gateway(start_dev: Any, ostiary: Any) -> None:
 
 def test_a_port_for_a_forwarder(start_dev: Any) -> None:
     dev = start_dev(
-        "--port", "0", "--governance-port", "0", "--runtime-port", "0", "--gateway-port", "0"
+        "--port",
+        "0",
+        "--governance-port",
+        "0",
+        "--runtime-port",
+        "0",
+        "--workflow-port",
+        "0",
+        "--gateway-port",
+        "0",
     )
     host, port = dev.ready["gateway"]["url"].removeprefix("http://").split(":")
     with Web((host, int(port))) as web:

@@ -83,7 +83,7 @@ def dev(home: Path) -> Generator[Guide, None, None]:
     ports = ["--no-tcp"]
     if free(VAULT_PORT):
         ports = ["--port", "0", "--governance-port", str(PORT if free(PORT) else 0)]
-        ports += ["--runtime-port", "0"]
+        ports += ["--runtime-port", "0", "--workflow-port", "0"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ostiary", "dev", "--demo", "--json", *ports],
         stdin=subprocess.DEVNULL,

@@ -86,7 +86,15 @@ def port() -> int:
 @contextmanager
 def dev(home: Path) -> Generator[str, None, None]:
     """Run `ostiary dev --demo`; give the address of its runtime."""
-    ports = ["--port", "0", "--governance-port", "0", "--runtime-port", str(port())]
+    ports = [
+        "--port",
+        "0",
+        "--governance-port",
+        "0",
+        "--runtime-port",
+        str(port()),
+        "--no-workflow",
+    ]
     process = subprocess.Popen(
         [sys.executable, "-m", "ostiary", "dev", "--demo", "--json", "--no-gateway", *ports,
          "--home", str(home)],

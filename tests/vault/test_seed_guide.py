@@ -136,13 +136,13 @@ def test_connecting_over_tcp(dev: Start, user_home: Path) -> None:
         except OSError as error:
             pytest.skip(f"the guide's port 8200 is taken here: {error.strerror}")
     # Any other port beside it: 7600 may be in use on this machine.
-    dev("--port", "0", "--no-governance", "--no-runtime")
+    dev("--port", "0", "--no-governance", "--no-runtime", "--no-workflow")
     assert guide(user_home, CONNECTING.format(where=', host="127.0.0.1", port=8200')) == OPENAI_KEY
 
 
 @pytest.mark.parametrize("target", ["{socket!r}", '("127.0.0.1", {port})', None])
 def test_every_target_that_connect_takes(dev: Start, user_home: Path, target: str | None) -> None:
-    process_socket = dev("--port", "0", "--no-governance", "--no-runtime")
+    process_socket = dev("--port", "0", "--no-governance", "--no-runtime", "--no-workflow")
     text = target or '{{"host": "127.0.0.1", "port": {port}}}'
     port = _tcp_port(process_socket)
     program = CONNECTING.format(where="").replace(

@@ -16,7 +16,7 @@ from rich.text import Text
 
 from ..errors import InvalidArgumentError
 from ..secret import Secret
-from . import dev_runtime
+from . import dev_runtime, dev_workflow
 from .dev_gateway import (
     AllowModel,
     AllowTool,
@@ -27,6 +27,14 @@ from .dev_gateway import (
     rows,
 )
 from .dev_runtime import KnowledgeModel, Map, McpAllow, NoRuntime, RuntimePort, runtime_options
+from .dev_workflow import (
+    NoWorkflow,
+    ToolHost,
+    Tools,
+    WorkflowKeys,
+    WorkflowPort,
+    workflow_options,
+)
 from .entry import read_passphrase, read_passphrase_line
 from .screen import Screen, counted
 from .session import Home, Json, home_directory, reporting
@@ -41,6 +49,7 @@ _PORT = 7600
 _DEMO_PORT = 8200
 _GOVERNANCE_PORT = 8000
 _RUNTIME_PORT = 8080
+_WORKFLOW_PORT = 3000
 # What the product calls the variable that unlocks a vault where nobody can type.
 _PASSPHRASE_VARIABLE: Final = "SANCTUM_PASSPHRASE"
 
@@ -132,6 +141,11 @@ def dev(
     maps: Map = None,
     knowledge_model: KnowledgeModel = None,
     mcp_allow: McpAllow = None,
+    workflow_port: WorkflowPort = _WORKFLOW_PORT,
+    no_workflow: NoWorkflow = False,
+    tools: Tools = None,
+    tool_host: ToolHost = None,
+    workflow_key: WorkflowKeys = None,
     allow_origin: Annotated[
         list[str] | None,
         typer.Option(
@@ -170,10 +184,11 @@ def dev(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Run a vault, governance, a gateway and an agent runtime for DEVELOPMENT, until Ctrl-C.
+    """Run a vault and the servers of every other domain for DEVELOPMENT, until Ctrl-C.
 
-    Governance asks for the token in governance.token, below the home, and the runtime for the
-    one in runtime.token, or in $SYMBIONT_API_TOKEN; with --demo they ask for none.
+    Governance asks for the token in governance.token, below the home, the workflow server for
+    that in workflow.token, and the runtime for the one in runtime.token, or in
+    $SYMBIONT_API_TOKEN; with --demo they ask for none.
     What an agent needs to find the gateway, and prove itself to it, `ostiary env` prints.
 
     A vault that was sealed with a passphrase is unlocked with $SANCTUM_PASSPHRASE when that
@@ -228,6 +243,14 @@ def dev(
                 maps=maps or (),
                 mcp_allow=mcp_allow or (),
             )
+        workflow = None
+        if not no_workflow:
+            workflow = workflow_options(
+                port=None if no_tcp else workflow_port,
+                tools=tools or (),
+                tool_hosts=tool_host or (),
+                keys=workflow_key or (),
+            )
         options = Options(
             home=directory,
             ports=ports,
@@ -238,6 +261,7 @@ def dev(
             governance=governance,
             gateway=gateway,
             runtime=runtime,
+            workflow=workflow,
             allow_origins=frozenset(allow_origin or ()),
         )
         code = serve(options, on_ready=lambda server: _announce(screen, server))
@@ -281,6 +305,7 @@ def _announce(screen: Screen, server: VaultServer) -> None:
             "governance": _governance(server),
             "gateway": announced(server.gateway),
             "runtime": dev_runtime.announced(server.runtime),
+            "workflow": dev_workflow.announced(server.workflow),
         }
         sys.stdout.write(msgspec.json.encode(line).decode() + "\n")
         sys.stdout.flush()
@@ -305,13 +330,17 @@ def _announce(screen: Screen, server: VaultServer) -> None:
         listed += rows(server.gateway)
     if server.runtime is not None:
         listed += dev_runtime.rows(server.runtime)
+    if server.workflow is not None:
+        listed += dev_workflow.rows(server.workflow)
     screen.table(("service", "address", "reached by"), listed, empty="", firm=("address",))
     facts: dict[str, object] = {
         "home": server.home,
         "holds": f"{counted(len(server.vault.credentials), 'credential')}, "
         f"{counted(len(server.vault.agents), 'agent')}",
     }
-    kept = [one.http for one in (server.governance, server.runtime) if one is not None]
+    kept = [
+        one.http for one in (server.governance, server.runtime, server.workflow) if one is not None
+    ]
     if kept:
         files = [str(one.token_path) for one in kept if one.token is not None]
         facts["token"] = ", ".join(files) or "any or none: --demo"

@@ -1,4 +1,4 @@
-"""Fixtures that give a test a real vault, governance service, gateway and runtime of its own.
+"""Fixtures that give a test a real vault of its own, or the server of any other domain.
 
 pytest loads this in every run where ostiary is installed, so it imports next to nothing:
 the server comes in with the first test that asks for one. Neighbour: `ostiary.devserver`.
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..governance import AsyncGovernanceClient, GovernanceClient
     from ..runtime import AsyncRuntimeClient, RuntimeClient
     from ..vault import AsyncVaultClient, VaultClient
+    from ..workflow import AsyncWorkflowClient, WorkflowClient
 
 __all__ = [
     "MakeAsyncVaultClient",
@@ -27,6 +28,7 @@ __all__ = [
     "ostiary_async_governance_client",
     "ostiary_async_runtime_client",
     "ostiary_async_vault_client",
+    "ostiary_async_workflow_client",
     "ostiary_gateway",
     "ostiary_gateway_environment",
     "ostiary_governance",
@@ -43,6 +45,11 @@ __all__ = [
     "ostiary_vault",
     "ostiary_vault_client",
     "ostiary_vault_environment",
+    "ostiary_workflow",
+    "ostiary_workflow_client",
+    "ostiary_workflow_environment",
+    "ostiary_workflow_unix_url",
+    "ostiary_workflow_url",
     "sample_trat",
 ]
 
@@ -291,6 +298,60 @@ def ostiary_runtime_environment(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("SYMBIONT_BASE_URL", ostiary_runtime.runtime_url)
     return ostiary_runtime
+
+
+@pytest.fixture
+def ostiary_workflow() -> Iterator[RunningVault]:
+    """A control plane for this test alone, with the guide's sample files, asking no key.
+
+    `workflow_url`, `workflow_unix_url` and `workflow_socket` are its workflow server's addresses,
+    `workflow_files` is what tools read and write in, `workflow_faults.add(HttpFault(...))` makes
+    its answers come late, fail or break off.
+    """
+    from ..devserver import running
+
+    with running(demo=True) as server:
+        yield server
+
+
+@pytest.fixture
+def ostiary_workflow_url(ostiary_workflow: RunningVault) -> str:
+    """The base URL of `ostiary_workflow` on loopback."""
+    return ostiary_workflow.workflow_url
+
+
+@pytest.fixture
+def ostiary_workflow_unix_url(ostiary_workflow: RunningVault) -> str:
+    """The base URL of `ostiary_workflow` on its Unix socket."""
+    return ostiary_workflow.workflow_unix_url
+
+
+@pytest.fixture
+def ostiary_workflow_client(ostiary_workflow: RunningVault) -> Iterator[WorkflowClient]:
+    """A client of `ostiary_workflow`, over its Unix socket."""
+    from ..workflow import WorkflowClient
+
+    with WorkflowClient(ostiary_workflow.workflow_unix_url) as client:
+        yield client
+
+
+@pytest.fixture
+def ostiary_async_workflow_client(ostiary_workflow: RunningVault) -> AsyncWorkflowClient:
+    """The same for asyncio; the test closes it, on the loop it used it on."""
+    from ..workflow import AsyncWorkflowClient
+
+    return AsyncWorkflowClient(ostiary_workflow.workflow_unix_url)
+
+
+@pytest.fixture
+def ostiary_workflow_environment(
+    ostiary_workflow: RunningVault, monkeypatch: pytest.MonkeyPatch
+) -> RunningVault:
+    """The server of `ostiary_workflow`, set in the environment as every client's default."""
+    for name in ("OSTIARY_WORKFLOW_API_KEY", "OSTIARY_WORKFLOW_API_KEY_FILE"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("OSTIARY_WORKFLOW_URL", ostiary_workflow.workflow_url)
+    return ostiary_workflow
 
 
 def _arguments(
