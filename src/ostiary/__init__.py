@@ -11,13 +11,5 @@ from .secret import Secret
 
 __all__ = ["OstiaryError", "Secret", "__version__"]
 
-__version__: str
-
-
-def __getattr__(name: str) -> str:
-    # importlib.metadata costs more than the rest of this import, and few ask.
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("ostiary")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Written here and read by the build: asking the installed metadata costs more than all the rest.
+__version__ = "0.1.0"

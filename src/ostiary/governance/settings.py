@@ -47,7 +47,6 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     @staticmethod
     def user_agent() -> str:
         """Name this client as the protocol has it; asked for with the first request."""
-        # The version costs 40 ms in a process that has not asked for it.
         import ostiary
 
         return f"hestiaos-sdk/{ostiary.__version__}"

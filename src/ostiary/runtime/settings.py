@@ -120,7 +120,6 @@ class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     @staticmethod
     def user_agent() -> str:
         """Name this client as the protocol has it; asked for with the first request."""
-        # The version costs 40 ms in a process that has not asked for it.
         import ostiary
 
         return f"symbiont-sdk-python/ostiary-{ostiary.__version__}"
