@@ -66,24 +66,22 @@ def approvals(
     """List what waits for somebody's leave, the newest first."""
     if token is not None:
         one = on.client.get_approval(token)
-        on.facts(
-            one,
-            {
-                "token": one.token,
-                "state": state(one.status),
-                "action": _named(one.action),
-                "risk": None if one.action is None else one.action.get("risk_tier"),
-                "asked by": _id(one.principal),
-                "why": one.reason,
-                "workflow": one.workflow_id,
-                "task": one.task_id,
-                "asked": one.created_at,
-                "until": one.expires_at,
-                "decided": one.decided_at,
-                "by": one.approver,
-                "comment": one.comment,
-            },
-        )
+        facts: dict[str, object] = {
+            "token": one.token,
+            "state": state(one.status),
+            "action": _named(one.action),
+            "risk": None if one.action is None else one.action.get("risk_tier"),
+            "asked by": _id(one.principal),
+            "why": one.reason,
+            "workflow": one.workflow_id,
+            "task": one.task_id,
+            "asked": one.created_at,
+            "until": one.expires_at,
+            "decided": one.decided_at,
+            "by": one.approver,
+            "comment": one.comment,
+        }
+        on.facts(one, {name: value for name, value in facts.items() if value is not None})
         return
     found = on.client.list_approvals(None if every else "pending", workflow, limit=limit)
     on.table(

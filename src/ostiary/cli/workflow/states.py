@@ -43,6 +43,11 @@ _STYLES: Final[Mapping[str, str]] = {
     "pending": "dim",
 }
 
+# A task that a person may yet let go on.
+_WAITING: Final = frozenset({"awaiting_approval", "failed"})
+# On a terminal a result is told of, and not told; --json has it whole.
+_LONGEST_RESULT: Final = 60
+
 
 def state(word: object) -> Text:
     """Return a state in its colour."""
@@ -101,7 +106,7 @@ def put_result(on: Answers, result: WorkflowExecutionResult) -> None:
                 state(one.status),
                 milliseconds(one.duration_ms),
                 one.attempts,
-                Text(plain(shown(one.error)), "red") if one.error else shown(one.result),
+                Text(plain(shown(one.error)), "red") if one.error else _result(on, one.result),
             )
             for name, one in result.task_results.items()
         ),
@@ -109,6 +114,13 @@ def put_result(on: Answers, result: WorkflowExecutionResult) -> None:
         right=("took", "tries"),
         empty="it has no tasks",
     )
+
+
+def _result(on: Answers, result: object) -> str | None:
+    line = shown(result)
+    if line is None or len(line) <= _LONGEST_RESULT or not on.screen.out.is_terminal:
+        return line
+    return line[: _LONGEST_RESULT - 3] + "..."
 
 
 def result_facts(result: WorkflowExecutionResult) -> dict[str, object]:
@@ -126,8 +138,9 @@ def result_facts(result: WorkflowExecutionResult) -> dict[str, object]:
 
 
 def _about(one: TaskProgress) -> Text | str | None:
-    if one.approval_token and str(one.status) not in {"completed"}:
-        return Text(f"`ostiary workflow approve {plain(one.approval_token)}` lets it go on", "bold")
+    if one.approval_token and str(one.status) in _WAITING:
+        then = "" if str(one.status) == "awaiting_approval" else ", then run it again"
+        return Text(f"`ostiary workflow approve {plain(one.approval_token)}`{then}", "bold")
     if one.error:
         return Text(plain(shown(one.error)), "red")
     return None if one.name == one.task_id else one.name

@@ -76,13 +76,10 @@ def trace(
         return
     found = bars(spans)
     width = on.screen.out.width if on.screen.out.is_terminal else _PIPE_WIDTH
-    on.screen.facts(
-        {
-            "trace": trace_id,
-            "spans": f"{len(spans):,}",
-            "failed": sum(one.failed for one in found) or None,
-        }
-    )
+    facts: dict[str, object] = {"trace": trace_id, "spans": f"{len(spans):,}"}
+    if failed := sum(one.failed for one in found):
+        facts["failed"] = f"{failed:,}"
+    on.screen.facts(facts)
     on.screen.show(drawn(found, width))
     if logs:
         rows = [
