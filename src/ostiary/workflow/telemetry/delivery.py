@@ -14,6 +14,7 @@ from ..errors import (
     PayloadTooLargeError,
     UnprocessableError,
 )
+from ..models import TelemetryAccepted
 from ..settings import WorkflowSettings
 from .items import Item, body_of
 
@@ -29,14 +30,16 @@ _MOST_TOLD: Final = 20
 class Receipt:
     """What became of a batch: the first `taken` of its reports are settled.
 
+    Of them the server knew `known` already, and `refused` some for good.
     `away` is what keeps the others from being, None when there are none; `retry_after` how
     long the server wants to be left alone, in seconds.
     """
 
-    __slots__ = ("away", "refused", "retry_after", "taken")
+    __slots__ = ("away", "known", "refused", "retry_after", "taken")
 
     def __init__(self) -> None:
         self.taken = 0
+        self.known = 0
         self.refused: list[str] = []
         self.away: str | None = None
         self.retry_after: float | None = None
@@ -70,19 +73,18 @@ class Delivery:
                     receipt.retry_after = error.retry_after
                 return receipt
             else:
-                receipt.refused += reply
+                receipt.known += reply.duplicates
+                receipt.refused += _refusals(reply)
             receipt.taken += len(part)
         return receipt
 
-    def _sent(self, items: Sequence[Item], timeout: float | None) -> list[str]:
+    def _sent(self, items: Sequence[Item], timeout: float | None) -> TelemetryAccepted:
         client = self._client
         if client is None:
             client = self._client = WorkflowClient.made_from(self._settings)
         usual = self._settings.timeout
         patience = usual if timeout is None else timeout if usual is None else min(usual, timeout)
-        reply = client.pool.call(routes.BATCH_REPORT, body=body_of(items), timeout=patience)
-        told = [_told(one) for one in reply.errors[:_MOST_TOLD]]
-        return told + ["refused without a reason"] * (reply.rejected - len(told))
+        return client.pool.call(routes.BATCH_REPORT, body=body_of(items), timeout=patience)
 
     def close(self) -> None:
         """Close the connection; a batch after this opens another."""
@@ -93,6 +95,12 @@ class Delivery:
     def forked(self) -> None:
         """Begin anew in a child: what the parent's connection carries is the parent's."""
         self._client = None
+
+
+def _refusals(reply: TelemetryAccepted) -> list[str]:
+    """Return a text for each that was refused; one may have several things wrong with it."""
+    told = [_told(one) for one in reply.errors[: min(reply.rejected, _MOST_TOLD)]]
+    return told + ["refused without a reason"] * (reply.rejected - len(told))
 
 
 def _told(problem: dict[str, Any]) -> str:

@@ -47,7 +47,8 @@ class TelemetryCounters(msgspec.Struct, frozen=True, kw_only=True):
     `reported` is always `sent` + `spooled` + `dropped` + `queued`. `sent` went from memory to
     the server, `spooled` into the file; `replayed` went from the file to the server, those of
     earlier processes too, and `waiting` are in the file still. `rejected` were sent, and the
-    server did not want them. `queued_bytes` is what memory holds. `problem` is why the last
+    server did not want them; `duplicates` it had already, from an attempt whose answer was
+    lost. `queued_bytes` is what memory holds. `problem` is why the last
     attempt failed, None when it did not.
     """
 
@@ -57,6 +58,7 @@ class TelemetryCounters(msgspec.Struct, frozen=True, kw_only=True):
     replayed: int
     dropped: int
     rejected: int
+    duplicates: int
     queued: int
     queued_bytes: int
     waiting: int
@@ -263,6 +265,7 @@ class TelemetryPipeline:
                 replayed=worker.replayed,
                 dropped=worker.dropped,
                 rejected=worker.rejected,
+                duplicates=worker.duplicates,
                 queued=len(worker.queue) + len(worker.in_hand),
                 queued_bytes=worker.queue.bytes + items.size_of(worker.in_hand),
                 waiting=worker.waiting,

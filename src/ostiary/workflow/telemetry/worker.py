@@ -56,7 +56,8 @@ class Worker:
         self.changed = threading.Condition()
         self.queue = queue
         self.in_hand: list[Item] = []
-        self.sent = self.spooled = self.replayed = self.dropped = self.rejected = 0
+        self.sent = self.spooled = self.replayed = self.dropped = 0
+        self.rejected = self.duplicates = 0
         self.problem: str | None = None
         self._thread: threading.Thread | None = None
         # How many reports have been put, and which of them `flush` waits for.
@@ -289,6 +290,7 @@ class Worker:
     def _note(self, receipt: Receipt) -> None:
         """Remember how it went; the lock is held."""
         self.rejected += len(receipt.refused)
+        self.duplicates += receipt.known
         if receipt.away is None:
             self.problem = receipt.refused[-1] if receipt.refused else None
             self._pause = _FIRST_PAUSE
@@ -373,7 +375,8 @@ class Worker:
         made.changed = threading.Condition()
         made.queue = queue
         made.in_hand = []
-        made.sent = made.spooled = made.replayed = made.dropped = made.rejected = 0
+        made.sent = made.spooled = made.replayed = made.dropped = 0
+        made.rejected = made.duplicates = 0
         made.problem = None
         made._thread = None
         made._put = made._asked = 0
