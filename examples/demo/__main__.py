@@ -1,10 +1,10 @@
-"""200 agents, four services, a secret scan, then one table: `make demo`.
+"""200 agents, five services, a secret scan, then one table: `make demo`.
 
 The services run in a process of their own, on private Unix sockets below a temporary home
 that is removed at the end, Ctrl-C included. Every agent logs in to the vault with a key of
 its own; it asks governance before it acts, talks to a model through the gateway, leases and
-uses credentials, streams what it is allowed to do, and has the runtime sign its tool, do its
-tasks, keep its secrets and remember. Most agents share one event loop and
+uses credentials, streams what it is allowed to do, has the runtime sign its tool, do its
+tasks, keep its secrets and remember, and has workflows run. Most agents share one event loop and
 one async client of each service, the others blocking ones on threads. Then the agent of
 examples/secret_scan reads this repository, has the model judge what it finds, and puts it
 into the vault.
@@ -53,7 +53,7 @@ def demo(count: int, threads: int, seconds: float, repository: Path | None) -> i
     loop_name, factory = loop_factory()
     top = Path(tempfile.mkdtemp(prefix="ostiary-demo-"))
     try:
-        console.print("starting vault, governance, gateway and runtime in a process of their own")
+        console.print("starting the five services in a process of their own")
         with services_at(top / "home") as services, AdminClient(services.socket) as admin:
             console.print(f"making {count} key pairs and registering their agents")
             agents = prepare(admin, top / "keys", count)
@@ -62,8 +62,8 @@ def demo(count: int, threads: int, seconds: float, repository: Path | None) -> i
                 "are at work"
             )
             with progress(console, seconds) as show, asyncio.Runner(loop_factory=factory) as one:
-                elapsed = one.run(run_agents(services, agents, threads, seconds, show))
-            accounts = ask_services(admin, services, agents)
+                elapsed, reports = one.run(run_agents(services, agents, threads, seconds, show))
+            accounts = ask_services(admin, services, agents, reports)
             scan: Scan | None = None
             if repository is not None:
                 console.print(f"one more agent looks for secrets in {repository}")
@@ -97,7 +97,7 @@ def main() -> int:
     """Read the arguments, and run."""
     parser = argparse.ArgumentParser(
         prog="python -m examples.demo",
-        description="Many agents against an embedded vault, governance, gateway and runtime.",
+        description="Many agents against the embedded services of all five domains.",
     )
     parser.add_argument("--agents", type=int, default=200, help="how many, up to 1000 (200)")
     parser.add_argument("--threads", type=int, help="how many of them on threads (a tenth)")

@@ -15,8 +15,10 @@ from rich.table import Table
 from ostiary.devserver.admin import AdminClient
 from ostiary.governance import GovernanceClient, TraceResponse
 from ostiary.runtime import RuntimeClient
+from ostiary.workflow import TelemetryCounters, WorkflowClient
 
 from .agents import Agent, Show
+from .ordering import TASKS
 from .scan import Scan
 from .services import Services, Used
 
@@ -25,7 +27,10 @@ def calls_of(agents: Iterable[Agent]) -> int:
     return sum(
         len(ledger.took)
         for agent in agents
-        for ledger in (agent.vault, agent.governance, agent.gateway, agent.runtime)
+        for ledger in (
+            *(agent.vault, agent.governance, agent.gateway),
+            *(agent.runtime, agent.workflow),
+        )
     )
 
 
@@ -80,9 +85,17 @@ class Accounts:
     kept: int
     known: int
     runtime_requests: int
+    reports: TelemetryCounters
+    """What became of what the agents reported."""
+    approved: int
+    flows: int
+    steps: int
+    told: int
 
 
-def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]) -> Accounts:
+def ask_services(
+    admin: AdminClient, services: Services, agents: Sequence[Agent], reports: TelemetryCounters
+) -> Accounts:
     """Ask for it, when the agents have ended and before anything else is done."""
     status = admin.status()
     # What the vault ended itself, by expiry or because a connection went, was not given back.
@@ -105,6 +118,13 @@ def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]
         worked = sum(one.tasks_completed for one in pool.map(runtime.get_agent_metrics, names))
         reviews = runtime.get_review_statistics()
         figures = runtime.get_metrics()
+    with WorkflowClient(**services.workflow()) as workflow:
+        approved = sum(1 for _ in workflow.iter_approvals("used", limit=500))
+        flows = sum(1 for _ in workflow.iter_workflows("completed", limit=500))
+        steps = sum(
+            one.data.get("success") is True for one in workflow.iter_events("step_end", limit=1000)
+        )
+        told = sum(1 for _ in workflow.iter_events("custom", limit=1000))
     return Accounts(
         granted=status.leases_granted,
         returned=status.leases_granted - status.leases - ended,
@@ -122,13 +142,19 @@ def ask_services(admin: AdminClient, services: Services, agents: Sequence[Agent]
         kept=figures.secrets_count or 0,
         known=figures.vector_db_items or 0,
         runtime_requests=figures.extra.get("requests_total", 0),
+        reports=reports,
+        approved=approved,
+        flows=flows,
+        steps=steps,
+        told=told,
     )
 
 
 def percentile(took: Sequence[float], share: float) -> str:
     if not took:
         return "-"
-    return f"{took[min(len(took) - 1, int(len(took) * share))] * 1000:.2f} ms"
+    milliseconds = took[min(len(took) - 1, int(len(took) * share))] * 1000
+    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
 
 
 def report(
@@ -152,13 +178,14 @@ def report(
         sorted(seconds for agent in agents for seconds in agent.governance.took),
         sorted(seconds for agent in agents for seconds in agent.gateway.took),
         sorted(seconds for agent in agents for seconds in agent.runtime.took),
+        sorted(seconds for agent in agents for seconds in agent.workflow.took),
     ]
 
     table = Table(title=title, show_header=False)
     table.add_column(no_wrap=True)
     for _ in each:
         table.add_column(justify="right")
-    table.add_row("", "vault", "governance", "gateway", "runtime", style="bold")
+    table.add_row("", "vault", "governance", "gateway", "runtime", "workflow", style="bold")
     table.add_row("calls", *(f"{len(took):,}" for took in each))
     table.add_row("calls/s", *(f"{len(took) / elapsed:,.0f}" for took in each))
     table.add_row("p50", *(percentile(took, 0.5) for took in each))
@@ -171,27 +198,31 @@ def report(
         "allowed": (decided["ALLOW"], accounts.decisions["ALLOW"]),
         "throttled": (decided["THROTTLE"], accounts.decisions["THROTTLE"]),
         "blocked, as is due": (decided["BLOCK"], accounts.decisions["BLOCK"]),
-        f"events of {sum(agent.streams for agent in agents):,} streams": (
+        "events of streams": (
             sum(agent.events for agent in agents),
             sum(agent.events_due for agent in agents),
         ),
-        "requests to governance": (sent, accounts.requests),
+        "asked of governance": (sent, accounts.requests),
         "traces read back": (accounts.asked, accounts.traces),
         "answers of models": (len(each[2]), accounts.used.calls),
-        "tokens said to models": (
+        "tokens to models": (
             sum(agent.tokens_in for agent in agents),
             accounts.used.prompt_tokens,
         ),
-        "tokens that came back": (
+        "tokens from models": (
             sum(agent.tokens_out for agent in agents),
             accounts.used.completion_tokens,
         ),
         "agents registered": (sum(agent.registered for agent in agents), accounts.registered),
         "tasks done": (sum(agent.worked for agent in agents), accounts.worked),
-        "signed tools verified": (sum(agent.signed for agent in agents), accounts.signed),
+        "signed tools": (sum(agent.signed for agent in agents), accounts.signed),
         "secrets of agents": (sum(agent.kept for agent in agents), accounts.kept),
-        "sentences remembered": (sum(agent.known for agent in agents), accounts.known),
-        "requests to the runtime": (sent_to_runtime, accounts.runtime_requests),
+        "sentences kept": (sum(agent.known for agent in agents), accounts.known),
+        "asked of the runtime": (sent_to_runtime, accounts.runtime_requests),
+        "approvals used": (sum(agent.approved for agent in agents), accounts.approved),
+        "workflows run": (sum(agent.flows for agent in agents), accounts.flows),
+        "tasks of workflows": (TASKS * sum(agent.flows for agent in agents), accounts.steps),
+        "events reported": (accounts.reports.reported, accounts.told),
     }
     table.add_row("counted by", "agents", "services", "", style="bold")
     add_counts(table, counts)

@@ -1,6 +1,6 @@
 """What an agent does in a round, on an event loop and on a thread, and what it counts.
 
-Neighbours: `services`, which it talks to; `table`, where its figures stand beside theirs.
+Neighbours: `services`, which it talks to; `accounts`, where its figures stand beside theirs.
 """
 
 from __future__ import annotations
@@ -29,8 +29,15 @@ from ostiary.governance import (
 )
 from ostiary.runtime import AsyncRuntimeClient, RuntimeClient, SigningKey
 from ostiary.vault import AsyncLease, AsyncVaultClient, Lease, VaultClient, keys
+from ostiary.workflow import (
+    AsyncWorkflowClient,
+    TelemetryCounters,
+    TelemetryPipeline,
+    WorkflowClient,
+)
 
 from .keeping import join_on_loop, join_on_thread, keep_on_loop, keep_on_thread
+from .ordering import ask_on_loop, ask_on_thread, order_on_loop, order_on_thread
 from .services import CREDENTIALS, TIMEOUT, DemoError, Services
 
 THROTTLED = "delete the drafts"  # docs/dev.md lists the rules that decide so
@@ -51,6 +58,29 @@ class Ledger:
         self.took.append(time.perf_counter() - began)
 
 
+@dataclass(frozen=True)
+class LoopClients:
+    """What the agents on the event loop share: a client of each service but the vault."""
+
+    governance: AsyncGovernanceClient
+    models: AsyncGatewayClient
+    runtime: AsyncRuntimeClient
+    flows: AsyncWorkflowClient
+    person: AsyncWorkflowClient
+    """Somebody who may approve what the agents ask for; they may not themselves."""
+
+
+@dataclass(frozen=True)
+class ThreadClients:
+    """The same for the agents on threads."""
+
+    governance: GovernanceClient
+    models: GatewayClient
+    runtime: RuntimeClient
+    flows: WorkflowClient
+    person: WorkflowClient
+
+
 def due(task: str) -> str:
     """Return how governance must decide."""
     return "BLOCK" if BLOCKED in task else "THROTTLE" if THROTTLED in task else "ALLOW"
@@ -68,6 +98,7 @@ class Agent:
     governance: Ledger = field(default_factory=Ledger)
     gateway: Ledger = field(default_factory=Ledger)
     runtime: Ledger = field(default_factory=Ledger)
+    workflow: Ledger = field(default_factory=Ledger)
     granted: int = 0
     released: int = 0
     streams: int = 0
@@ -81,6 +112,8 @@ class Agent:
     worked: int = 0
     kept: int = 0
     known: int = 0
+    approved: int = 0
+    flows: int = 0
     traces: dict[str, str] = field(default_factory=dict[str, str])
     problem: str | None = None
 
@@ -164,24 +197,24 @@ async def leased_on_loop(
 async def run_on_loop(
     agent: Agent,
     socket: Path,
-    governance: AsyncGovernanceClient,
-    models: AsyncGatewayClient,
-    runtime: AsyncRuntimeClient,
+    clients: LoopClients,
     signer: SigningKey,
+    pipeline: TelemetryPipeline,
     over: Callable[[], bool],
 ) -> None:
-    """Register; then ask, think, lease, use, stream, give back and keep, until it is over."""
+    """Register; then ask, think, lease, use, stream, give back, keep, order, until it is over."""
     async with AsyncVaultClient(
         agent.name, socket_path=socket, key_path=agent.key, timeout=TIMEOUT
     ) as vault:
-        await join_on_loop(agent, runtime, signer)
+        await join_on_loop(agent, clients.runtime, signer)
+        await ask_on_loop(agent, clients.flows, clients.person)
         for task, other in agent.tasks():
             with agent.governance.call():
-                answer = await governance.run_async(task, agent_id=agent.name)
+                answer = await clients.governance.run_async(task, agent_id=agent.name)
             agent.answered(task, answer)
             prompt = f"How would you {task}?"
             with agent.gateway.call():
-                reply = await models.chat(prompt, model=ModelCategory.TRIAGE)
+                reply = await clients.models.chat(prompt, model=ModelCategory.TRIAGE)
             agent.told(prompt, reply)
             async with contextlib.AsyncExitStack() as held:
                 for path in CREDENTIALS:
@@ -192,22 +225,24 @@ async def run_on_loop(
                     await vault.http_header("demo/openai")
                 with agent.governance.call():
                     events = [
-                        event async for event in governance.run_stream(task, agent_id=agent.name)
+                        event
+                        async for event in clients.governance.run_stream(task, agent_id=agent.name)
                     ]
                 agent.streamed(task, events)
                 prompt = f"What is there to {task}?"
                 with agent.gateway.call():
-                    stream = models.stream_chat(prompt)
+                    stream = clients.models.stream_chat(prompt)
                     pieces = [chunk.text async for chunk in stream if chunk.text]
                 agent.told(prompt, stream.reply, pieces)
             with agent.governance.call():
                 try:
-                    answer = await governance.run_async(other, agent_id=agent.name)
+                    answer = await clients.governance.run_async(other, agent_id=agent.name)
                 except GovernanceBlock as block:
                     agent.blocked(other, block)
                 else:
                     agent.answered(other, answer)
-            await keep_on_loop(agent, runtime, task)
+            await keep_on_loop(agent, clients.runtime, task)
+            await order_on_loop(agent, clients.flows, pipeline, task)
             if over():
                 return
 
@@ -230,21 +265,21 @@ def leased_on_thread(agent: Agent, vault: VaultClient, path: str) -> Generator[L
 def run_on_thread(
     agent: Agent,
     socket: Path,
-    governance: GovernanceClient,
-    models: GatewayClient,
-    runtime: RuntimeClient,
+    clients: ThreadClients,
     signer: SigningKey,
+    pipeline: TelemetryPipeline,
     over: Callable[[], bool],
 ) -> None:
     with VaultClient(agent.name, socket_path=socket, key_path=agent.key, timeout=TIMEOUT) as vault:
-        join_on_thread(agent, runtime, signer)
+        join_on_thread(agent, clients.runtime, signer)
+        ask_on_thread(agent, clients.flows, clients.person)
         for task, other in agent.tasks():
             with agent.governance.call():
-                answer = governance.run(task, agent_id=agent.name)
+                answer = clients.governance.run(task, agent_id=agent.name)
             agent.answered(task, answer)
             prompt = f"How would you {task}?"
             with agent.gateway.call():
-                reply = models.chat(prompt, model=ModelCategory.TRIAGE)
+                reply = clients.models.chat(prompt, model=ModelCategory.TRIAGE)
             agent.told(prompt, reply)
             with contextlib.ExitStack() as held:
                 for path in CREDENTIALS:
@@ -254,21 +289,22 @@ def run_on_thread(
                 with agent.vault.call():
                     vault.http_header("demo/openai")
                 with agent.governance.call():
-                    events = list(governance.run_stream(task, agent_id=agent.name))
+                    events = list(clients.governance.run_stream(task, agent_id=agent.name))
                 agent.streamed(task, events)
                 prompt = f"What is there to {task}?"
                 with agent.gateway.call():
-                    stream = models.stream_chat(prompt)
+                    stream = clients.models.stream_chat(prompt)
                     pieces = [chunk.text for chunk in stream if chunk.text]
                 agent.told(prompt, stream.reply, pieces)
             with agent.governance.call():
                 try:
-                    answer = governance.run(other, agent_id=agent.name)
+                    answer = clients.governance.run(other, agent_id=agent.name)
                 except GovernanceBlock as block:
                     agent.blocked(other, block)
                 else:
                     agent.answered(other, answer)
-            keep_on_thread(agent, runtime, task)
+            keep_on_thread(agent, clients.runtime, task)
+            order_on_thread(agent, clients.flows, pipeline, task)
             if over():
                 return
 
@@ -303,22 +339,16 @@ def noting(agent: Agent) -> Generator[None]:
 
 async def run_agents(
     services: Services, agents: Sequence[Agent], threads: int, seconds: float, show: Show
-) -> float:
-    """Run every agent at once, the last `threads` of them on threads; return the seconds."""
+) -> tuple[float, TelemetryCounters]:
+    """Run every agent at once, the last `threads` of them on threads.
+
+    Returns the seconds that it took, and what became of the agents' reports.
+    """
     began = time.monotonic()
     stopped = threading.Event()
 
     def over() -> bool:
         return stopped.is_set() or time.monotonic() >= began + seconds
-
-    async def on_loop(
-        agent: Agent,
-        governance: AsyncGovernanceClient,
-        models: AsyncGatewayClient,
-        runtime: AsyncRuntimeClient,
-    ) -> None:
-        with noting(agent):
-            await run_on_loop(agent, services.socket, governance, models, runtime, signer, over)
 
     on_the_loop, on_threads = agents[: len(agents) - threads], agents[len(agents) - threads :]
     ticker = asyncio.create_task(tick(began, agents, show))
@@ -327,29 +357,42 @@ async def run_agents(
         GovernanceClient(**services.governance()) as governance,
         GatewayClient(services.access(), timeout=TIMEOUT) as models,
         RuntimeClient(**services.runtime()) as runtime,
+        WorkflowClient(**services.workflow()) as flows,
+        WorkflowClient(**services.workflow(person=True)) as person,
         ThreadPoolExecutor(max(threads, 1)) as pool,
     ):
+        blocking = ThreadClients(governance, models, runtime, flows, person)
+        # Its memory holds what all of them report in this time: nothing waits, nothing drops.
+        pipeline = TelemetryPipeline(flows, overflow="raise", max_queue=1_000_000)
         signer = (await asyncio.to_thread(runtime.list_signing_keys))[0]
 
         def on_thread(agent: Agent) -> None:
             with noting(agent):
-                run_on_thread(agent, services.socket, governance, models, runtime, signer, over)
+                run_on_thread(agent, services.socket, blocking, signer, pipeline, over)
+
+        async def on_loop(agent: Agent, clients: LoopClients) -> None:
+            with noting(agent):
+                await run_on_loop(agent, services.socket, clients, signer, pipeline, over)
 
         try:
             async with (
-                AsyncGovernanceClient(**services.governance()) as shared,
-                AsyncGatewayClient(services.access(), timeout=TIMEOUT) as shared_models,
-                AsyncRuntimeClient(**services.runtime()) as shared_runtime,
+                AsyncGovernanceClient(**services.governance()) as a_governance,
+                AsyncGatewayClient(services.access(), timeout=TIMEOUT) as a_gateway,
+                AsyncRuntimeClient(**services.runtime()) as a_runtime,
+                AsyncWorkflowClient(**services.workflow()) as a_workflow,
+                AsyncWorkflowClient(**services.workflow(person=True)) as a_person,
                 asyncio.TaskGroup() as group,
             ):
+                clients = LoopClients(a_governance, a_gateway, a_runtime, a_workflow, a_person)
                 for agent in on_threads:
                     group.create_task(wait(loop.run_in_executor(pool, on_thread, agent)))
                 for agent in on_the_loop:
-                    group.create_task(on_loop(agent, shared, shared_models, shared_runtime))
+                    group.create_task(on_loop(agent, clients))
         finally:
             stopped.set()
             ticker.cancel()
-    return time.monotonic() - began
+            counters = await pipeline.aclose(TIMEOUT)
+    return time.monotonic() - began, counters
 
 
 async def wait(done: asyncio.Future[None]) -> None:

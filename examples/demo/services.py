@@ -46,6 +46,18 @@ class RuntimeReady(msgspec.Struct):
     token_file: str
 
 
+class WorkflowReady(msgspec.Struct):
+    """Where the workflow server is, and what may ask it."""
+
+    unix_url: str
+    token_file: str
+
+    @property
+    def approver_file(self) -> str:
+        """The key of the person who approves: whoever asks may not."""
+        return str(Path(self.token_file).with_name("workflow-approver.token"))
+
+
 class GatewayReady(msgspec.Struct):
     """Where gateway and sidecar are, and what an agent's environment says of them."""
 
@@ -60,6 +72,7 @@ class Ready(msgspec.Struct):
     governance: GovernanceReady
     gateway: GatewayReady
     runtime: RuntimeReady
+    workflow: WorkflowReady
 
 
 class Used(msgspec.Struct):
@@ -109,6 +122,16 @@ class Services:
 
     def count_runtime(self, info: RequestInfo) -> None:
         next(self.runtime_requests)
+
+    def workflow(self, *, person: bool = False) -> dict[str, Any]:
+        """Return what a workflow client is made with: the agents', or that of a person."""
+        ready = self.ready.workflow
+        file = Path(ready.approver_file if person else ready.token_file)
+        return {
+            "api_key": Secret(file.read_text("ascii").strip()),
+            "base_url": ready.unix_url,
+            "timeout": TIMEOUT,
+        }
 
     def access(self) -> GatewayAccess:
         """Return the way to the gateway that the run's environment describes."""

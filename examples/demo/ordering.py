@@ -1,0 +1,155 @@
+"""What an agent does with the workflow server, on an event loop and on a thread.
+
+Once it asks for a person's leave, has it given by somebody else, and uses it. In each round it
+has a workflow of three tasks run, and reports that; whatever comes back must be its own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ostiary.workflow import (
+    Action,
+    AsyncWorkflowClient,
+    GoalGuardState,
+    GuardDecision,
+    PolicyContext,
+    PolicyRiskTier,
+    Principal,
+    RiskTier,
+    TaskSpec,
+    TaskType,
+    TelemetryEventType,
+    TelemetryPipeline,
+    WorkflowClient,
+    WorkflowExecutionResult,
+    WorkflowSpec,
+)
+
+from .services import DemoError
+
+if TYPE_CHECKING:
+    from .agents import Agent
+
+REASON = "It is what the demonstration is about"
+TASKS = 3
+
+
+def written(agent: Agent, task: str) -> WorkflowSpec:
+    """Return a workflow that writes, reads and picks out what the agent is to do."""
+    path = f"{agent.name}.json"
+    return WorkflowSpec(
+        id=f"{agent.name}/{agent.flows}",
+        name=task,
+        tasks=[
+            TaskSpec(
+                id="note",
+                name="Note it",
+                type=TaskType.ACTION,
+                tool_name="write_file",
+                risk_tier=RiskTier.MEDIUM,
+                inputs={"path": path, "content": {"task": task}},
+            ),
+            TaskSpec(
+                id="look",
+                name="Look it up",
+                type=TaskType.ACTION,
+                tool_name="read_file",
+                risk_tier=RiskTier.LOW,
+                inputs={"path": path},
+            ),
+            TaskSpec(
+                id="tell",
+                name="Tell it",
+                type=TaskType.ACTION,
+                tool_name="transform_data",
+                inputs={"expression": "task"},
+            ),
+        ],
+        dependencies={"look": ["note"], "tell": ["look"]},
+    )
+
+
+def risky(agent: Agent) -> tuple[Action, Principal]:
+    action = Action(
+        id=f"purge-{agent.name}",
+        name="Purge the archive",
+        risk_tier=PolicyRiskTier.CRITICAL,
+        required_permissions=[],
+    )
+    return action, Principal(id=agent.name, type="agent", permissions=[])
+
+
+def judged(action: Action, principal: Principal) -> PolicyContext:
+    return PolicyContext(
+        principal=principal, action=action, current_state=GoalGuardState.IDLE, audit_log=[]
+    )
+
+
+# --- what comes back
+
+
+def passed(agent: Agent, decision: GuardDecision) -> None:
+    """Take a decision on what was approved."""
+    if not decision.allowed:
+        raise DemoError(f"what was approved may not be done: {decision.reason}")
+    agent.approved += 1
+
+
+def ran(
+    agent: Agent, task: str, result: WorkflowExecutionResult, pipeline: TelemetryPipeline
+) -> None:
+    """Take the end of a workflow: of this round, and with what its first task was given."""
+    told = result.task_results.get("tell")
+    if not result.succeeded or told is None or told.result != task:
+        raise DemoError(f"a workflow ended as {result.status}: {result.error}")
+    if len(result.task_results) != TASKS:
+        raise DemoError("a workflow has tasks that it had not")
+    pipeline.event(TelemetryEventType.CUSTOM, {"task": task}, workflow_id=result.workflow_id)
+    agent.flows += 1
+
+
+# --- on an event loop
+
+
+async def ask_on_loop(
+    agent: Agent, flows: AsyncWorkflowClient, person: AsyncWorkflowClient
+) -> None:
+    action, principal = risky(agent)
+    with agent.workflow.call():
+        token = await flows.request_approval(action, principal, REASON)
+    with agent.workflow.call():
+        await person.approve(token)
+    with agent.workflow.call():
+        decision = await flows.evaluate_policy(judged(action, principal), approval_token=token)
+    passed(agent, decision)
+
+
+async def order_on_loop(
+    agent: Agent, flows: AsyncWorkflowClient, pipeline: TelemetryPipeline, task: str
+) -> None:
+    with agent.workflow.call():
+        result = await flows.execute_workflow(written(agent, task), correlation_id=agent.name)
+    ran(agent, task, result, pipeline)
+
+
+# --- the same on a thread
+
+
+def ask_on_thread(agent: Agent, flows: WorkflowClient, person: WorkflowClient) -> None:
+    action, principal = risky(agent)
+    with agent.workflow.call():
+        token = flows.request_approval(action, principal, REASON)
+    with agent.workflow.call():
+        person.approve(token)
+    with agent.workflow.call():
+        decision = flows.evaluate_policy(judged(action, principal), approval_token=token)
+    passed(agent, decision)
+
+
+def order_on_thread(
+    agent: Agent, flows: WorkflowClient, pipeline: TelemetryPipeline, task: str
+) -> None:
+    with agent.workflow.call():
+        result = flows.execute_workflow(written(agent, task), correlation_id=agent.name)
+    ran(agent, task, result, pipeline)
