@@ -15,7 +15,6 @@ from starlette.types import ASGIApp
 from ...workflow.enums import WorkflowState
 from ...workflow.models import Principal, WorkflowSpec
 from ..http.front import Json
-from ..http.refusals import HttpRefusal
 from .context import Context, guarded
 from .keys import Caller, caller_of
 from .progress import Progress
@@ -37,6 +36,7 @@ __all__ = ["Execution"]
 
 _PAGE: Final = 50
 _MOST: Final = 500
+_LONGEST_ID: Final = 1_000
 _RUNNING: Final = frozenset(
     {WorkflowState.PENDING, WorkflowState.RUNNING, WorkflowState.CANCELLING}
 )
@@ -66,6 +66,7 @@ class Execution:
     async def _execute(self, request: Request) -> ASGIApp:
         body = await read_object(request)
         spec = model(WorkflowSpec, body.get("workflow"), "workflow")
+        _addressable(spec)
         context = body.get("context")
         if context is not None and not isinstance(context, dict):
             raise refused([("context", "is an object")])
@@ -91,12 +92,7 @@ class Execution:
         return Json(self._engine.status(request.path_params["id"]))
 
     async def _result(self, request: Request) -> ASGIApp:
-        name = request.path_params["id"]
-        if self._engine.status(name)["status"] in _RUNNING:
-            raise HttpRefusal(
-                409, "WORKFLOW_RUNNING", "this workflow has not ended; ask again, or follow it"
-            )
-        return Json(await self._engine.result(name))
+        return Json(await self._engine.result(request.path_params["id"], wait=False))
 
     async def _spec(self, request: Request) -> ASGIApp:
         return Json(self._engine.spec(request.path_params["id"]))
@@ -121,6 +117,14 @@ class Execution:
         if found["next_cursor"] is not None:
             answer["next_cursor"] = next_cursor(int(found["next_cursor"]))
         return Json(answer)
+
+
+def _addressable(spec: WorkflowSpec) -> None:
+    """Refuse an id that no path could name."""
+    if not {".", ".."}.isdisjoint(spec.id.split("/")) or "\0" in spec.id:
+        raise refused([("workflow.id", "has a part that is . or .., or a NUL character")])
+    if len(spec.id) > _LONGEST_ID:
+        raise refused([("workflow.id", f"has at most {_LONGEST_ID} characters")])
 
 
 def _principal(caller: Caller, context: dict[str, Any] | None) -> Principal:

@@ -41,6 +41,8 @@ M = TypeVar("M", bound=Model)
 
 _MOST_TOLD: Final = 100
 _LONGEST: Final = 10_000
+_FIRST: Final = datetime.min.replace(tzinfo=UTC).timestamp()
+_LAST: Final = datetime.max.replace(tzinfo=UTC, microsecond=999_000).timestamp()
 
 
 async def read_object(request: Request, *, empty: bool = False) -> dict[str, Any]:
@@ -159,10 +161,8 @@ def seconds(given: str) -> float | None:
         return None
     if found.tzinfo is None:
         found = found.replace(tzinfo=UTC)
-    try:
-        return found.timestamp()
-    except (OverflowError, ValueError):
-        return None
+    # An offset may lead out of the days that there are.
+    return min(max(found.timestamp(), _FIRST), _LAST)
 
 
 def zulu(given: str) -> str:
@@ -172,7 +172,10 @@ def zulu(given: str) -> str:
     found = instants.understood(given)
     if found is None:
         return given
-    moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    try:
+        moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except OverflowError:  # the first and the last day that there are
+        return given
     return datetime.isoformat(moment).removesuffix("+00:00") + "Z"
 
 

@@ -128,8 +128,8 @@ class WorkflowServer:
         )
 
     def _application(self, store: Store, workflow: WorkflowOptions) -> ASGIApp:
-        groups = [kind(self.context) for kind in GROUPS]
-        app: ASGIApp = Paths(path for group in groups for path in group.routes())
+        self.groups = [kind(self.context) for kind in GROUPS]
+        app: ASGIApp = Paths(path for group in self.groups for path in group.routes())
         clock = self._options.clock
         app = self._idempotency = Idempotency(
             app,
