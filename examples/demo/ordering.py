@@ -16,6 +16,7 @@ from ostiary.workflow import (
     PolicyContext,
     PolicyRiskTier,
     Principal,
+    PrincipalType,
     RiskTier,
     TaskSpec,
     TaskType,
@@ -77,7 +78,7 @@ def risky(agent: Agent) -> tuple[Action, Principal]:
         risk_tier=PolicyRiskTier.CRITICAL,
         required_permissions=[],
     )
-    return action, Principal(id=agent.name, type="agent", permissions=[])
+    return action, Principal(id=agent.name, type=PrincipalType.AGENT, permissions=[])
 
 
 def judged(action: Action, principal: Principal) -> PolicyContext:
