@@ -314,9 +314,7 @@ def test_a_run_that_is_out_of_time_is_broken_off_and_undone(run, slow) -> None:
         slow.tool("hang", hang)
         slow.tool("undo")
         async with slow.open():
-            spec = workflow(
-                task("a", compensation_action={"tool": "undo"}), task("b", "hang"), "c"
-            )
+            spec = workflow(task("a", compensation_action={"tool": "undo"}), task("b", "hang"), "c")
             running = asyncio.ensure_future(slow.execute(spec, context={"deadline_ms": 5000}))
             await asyncio.wait_for(entered.wait(), 20)
             slow.time.go_by(5.0)
@@ -410,9 +408,7 @@ def test_a_task_must_not_say_less_than_its_tool_risks(run, stage) -> None:
         async with stage.open():
             low = await stage.execute(workflow(task("a", "charge"), id="low"))
             assert "is of MEDIUM risk" in low["task_results"]["a"]["error"]
-            fair = await stage.execute(
-                workflow(task("a", "charge", risk_tier="MEDIUM"), id="fair")
-            )
+            fair = await stage.execute(workflow(task("a", "charge", risk_tier="MEDIUM"), id="fair"))
             assert fair["status"] == "success"
 
     run(main())
@@ -728,9 +724,7 @@ def test_two_at_once_under_a_caller_s_key_run_once(run, stage) -> None:
     async def main() -> None:
         stage.tool("charge", slowly)
         async with stage.open():
-            spec = workflow(
-                *(task(name, "charge", idempotency_key="k") for name in "abcd"), id="w"
-            )
+            spec = workflow(*(task(name, "charge", idempotency_key="k") for name in "abcd"), id="w")
             other = workflow(task("e", "charge", idempotency_key="k"), id="v")
             results = await asyncio.gather(
                 stage.execute(spec, context={"concurrency": 4}), stage.execute(other)
@@ -772,7 +766,7 @@ def test_as_many_run_as_are_allowed_and_none_before_its_turn(run, stage) -> None
         stage.tool("busy", work)
         async with stage.open():
             names = [f"t{number}" for number in range(20)]
-            after = {name: names[:4] for name in names[4:12]}
+            after = dict.fromkeys(names[4:12], names[:4])
             spec = workflow(*(task(name, "busy") for name in names), after=after)
             result = await stage.execute(spec, context={"concurrency": 3})
             assert result["status"] == "success"

@@ -6,6 +6,7 @@ import asyncio
 import heapq
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,7 @@ def workflow(
 
 def chain(*names: str) -> dict[str, list[str]]:
     """Have each wait for the one before it."""
-    return {later: [earlier] for earlier, later in zip(names, names[1:], strict=False)}
+    return {later: [earlier] for earlier, later in pairwise(names)}
 
 
 def fails(message: str = "disk full", **more: Any) -> ToolError:

@@ -304,6 +304,9 @@ class Round:
             await self.commit()
             return
         self.current = None
+        # Before anything is undone it is on the disk that the run is ending: a crash must not
+        # have it go on.
+        await self.commit()
         await compensate(self, failed if why != "cancel" else [])
         succeeded = any(
             task.state == TaskState.COMPLETED
