@@ -34,7 +34,10 @@ LANGUAGES = {"python", "console", "text", "toml", "json", "yaml", ""}
 # Commands about the repository or the machine, which tests of their own run.
 NOT_OURS = ("make ", "pip install ", "git clone ", "cd ")
 LONGEST_START = 30.0
-CLOSED = {"GatewayClient", "GovernanceClient", "Pool", "RuntimeClient", "VaultClient"}
+CLOSED = {
+    *("GatewayClient", "GovernanceClient", "Pool", "RuntimeClient", "VaultClient"),
+    *("TelemetryPipeline", "WorkflowClient"),
+}
 
 
 class Block(NamedTuple):
@@ -88,6 +91,7 @@ class Ports(NamedTuple):
     vault: int
     governance: int
     runtime: int
+    workflow: int
 
 
 def port_of(url: str) -> int:
@@ -99,7 +103,8 @@ def port_of(url: str) -> int:
 def with_ports(text: str, ports: Ports) -> str:
     text = re.sub(r"\b(?:7600|8200)\b", str(ports.vault), text)
     text = re.sub(r"(?<=[:=])8000\b", str(ports.governance), text)
-    return re.sub(r"(?<=[:=])8080\b", str(ports.runtime), text)
+    text = re.sub(r"(?<=[:=])8080\b", str(ports.runtime), text)
+    return re.sub(r"(?<=localhost:)3000\b", str(ports.workflow), text)
 
 
 def run_python(block: Block, namespace: dict[str, Any], home: Path, ports: Ports) -> None:
@@ -208,7 +213,7 @@ def run_server(block: Block, command: str) -> None:
 @pytest.mark.timeout(400)  # a page starts dozens of processes
 @pytest.mark.parametrize("page", RUNNABLE)
 def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from ostiary.devserver import GovernanceOptions, RuntimeOptions, running
+    from ostiary.devserver import GovernanceOptions, RuntimeOptions, WorkflowOptions, running
     from ostiary.gateway import providers
 
     # A page may add to the table; the tests behind it are to find it as it is.
@@ -217,15 +222,18 @@ def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options: dict[str, Any] = {
         "governance": GovernanceOptions(port=0),
         "runtime": RuntimeOptions(port=0),
+        "workflow": WorkflowOptions(port=0),
     }
     with running(home=home / ".sanctum", demo=True, **options) as server:
         assert server.tcp is not None
         # Where a client looks that is told nothing; the gateway's as after `ostiary env`.
         monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", server.governance_url)
         monkeypatch.setenv("OSTIARY_RUNTIME_URL", server.runtime_url)
+        monkeypatch.setenv("OSTIARY_WORKFLOW_URL", server.workflow_url)
         for name, value in server.gateway.environment.items():
             monkeypatch.setenv(name, value)
-        ports = Ports(server.tcp[1], *map(port_of, (server.governance_url, server.runtime_url)))
+        urls = (server.governance_url, server.runtime_url, server.workflow_url)
+        ports = Ports(server.tcp[1], *map(port_of, urls))
         for block in ALL[page]:
             if block.notest:
                 continue
@@ -244,7 +252,7 @@ def test_there_is_something_to_run() -> None:
     python = [b for found in ALL.values() for b in found if b.language == "python" and not b.notest]
     assert len(python) >= 60
     pages = {"README.md", "docs/index.md", "docs/vault.md", "docs/governance.md", "docs/http.md"}
-    pages |= {"docs/runtime.md"}
+    pages |= {"docs/runtime.md", "docs/workflow.md"}
     assert pages <= set(RUNNABLE)
     commands_run = {
         command.split()[1]
@@ -254,7 +262,7 @@ def test_there_is_something_to_run() -> None:
         for command in commands(block)
         if command.startswith("ostiary ")
     }
-    assert {"dev", "doctor", "governance", "runtime", "vault"} <= commands_run
+    assert {"dev", "doctor", "governance", "runtime", "vault", "workflow"} <= commands_run
 
 
 def test_every_page_is_in_the_site() -> None:
