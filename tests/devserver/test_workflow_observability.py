@@ -17,6 +17,7 @@ from ostiary.devserver.http.refusals import HttpRefusal
 from ostiary.devserver.workflow.summary import summary
 from ostiary.devserver.workflow.telemetry import Telemetry
 from ostiary.errors import OstiaryError
+from ostiary.workflow.enums import TelemetryEventType
 from ostiary.workflow.models import Metric, Span, TelemetryEvent
 from tests.devserver.web import Web
 from tests.devserver.workflow_api import WorkflowApi, task, workflow
@@ -409,7 +410,10 @@ def test_figures_of_odd_events(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "t.db", Clock(), limit=10, ttl=60)
     odd = {"success": "yes", "duration": True}
     kept(
-        telemetry, TelemetryEvent(type="step_end", timestamp="0001-01-01T00:00:00+14:00", data=odd)
+        telemetry,
+        TelemetryEvent(
+            type=TelemetryEventType.STEP_END, timestamp="0001-01-01T00:00:00+14:00", data=odd
+        ),
     )
     found = summary(telemetry, None)
     assert found["success_rate"] == {"unknown": 0.0}
