@@ -223,6 +223,7 @@ class TelemetryPipeline:
                 return
             self._reported += 1
             worker.put(item)
+            _used.add(self)
 
     def _make_room(self, item: Item) -> bool:
         """Do what `overflow` says; False when the new report is the one that is dropped."""
@@ -306,8 +307,9 @@ class TelemetryPipeline:
             return self._worker.stop(deadline)
 
     def _end_close(self) -> TelemetryCounters:
-        _open.discard(self)
         self._worker.put_away()
+        _open.discard(self)
+        _used.discard(self)
         return self.counters
 
     # For event loops. The thread does the work; these look whether it is done.
@@ -394,6 +396,8 @@ def _left(deadline: float | None) -> float | None:
 
 
 _open: weakref.WeakSet[TelemetryPipeline] = weakref.WeakSet()
+# Those that have something to send at the end, whether or not anybody still refers to them.
+_used: set[TelemetryPipeline] = set()
 _held: list[TelemetryPipeline] = []
 _told_of: weakref.WeakSet[TelemetryPipeline] = weakref.WeakSet()
 
