@@ -24,11 +24,11 @@ NOW = "2031-04-02T01:00:00.000Z"
 class Client(Driven):
     """A workflow client of any colour."""
 
-    def call(self, name: str, *arguments: Any, **options: Any) -> Any:
+    def call(self, name: str, /, *arguments: Any, **options: Any) -> Any:
         """Call `health`, `execute_workflow`, ..."""
         return self.wait(getattr(self.raw, name)(*arguments, **options))
 
-    def read(self, name: str, *arguments: Any, **options: Any) -> Reading:
+    def read(self, name: str, /, *arguments: Any, **options: Any) -> Reading:
         """Call what returns an iterator."""
         return Reading(self, getattr(self.raw, name)(*arguments, **options))
 
