@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random as randomness
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -383,7 +383,7 @@ class Engine:
 
     async def events(
         self, workflow_id: str, after: int | None = None, *, follow: bool = True
-    ) -> AsyncIterator[dict[str, Any]]:
+    ) -> AsyncGenerator[dict[str, Any]]:
         """Yield a workflow's events above a number; with `follow` until it has ended.
 
         None begins with the latest round. What is told is on the disk. 404 for a workflow that
