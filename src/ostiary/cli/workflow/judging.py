@@ -138,7 +138,7 @@ def check(
     ] = None,
     principal: Annotated[
         str, typer.Option("--principal", metavar="ID", help="Who wants to do it.")
-    ] = "operator",
+    ] = "cli",
     kind: Annotated[
         str, typer.Option("--as", metavar="KIND", help="Who that is: agent, human or service.")
     ] = "human",
