@@ -152,6 +152,9 @@ class VaultServer:
             await server.stop(0.0)
             raise
         self.runtime = server
+        if self.workflow is not None:
+            server.workflows.share(self.workflow.handlers)
+            server.workflows.resume()
         return server
 
     async def open_workflow(self, workflow: WorkflowOptions) -> WorkflowServer:
@@ -161,11 +164,16 @@ class VaultServer:
 
         server = WorkflowServer(self.vault, self.home, self.options, workflow)
         try:
+            if self.runtime is not None:
+                # Before it goes on with what ran: some of that may be the runtime's.
+                self.runtime.workflows.share(server.handlers)
             await server.start()
         except BaseException:
             await server.stop(0.0)
             raise
         self.workflow = server
+        if self.runtime is not None:
+            self.runtime.workflows.resume()
         return server
 
     def _sweep(self) -> None:

@@ -152,6 +152,11 @@ class RuntimeServer:
             self._close()
 
     @property
+    def workflows(self) -> Workflows:
+        """The named workflows, which a workflow server may run."""
+        return self.context.group(Workflows)
+
+    @property
     def url(self) -> str | None:
         """The API's base URL on loopback; None when there is none."""
         return None if self.http.url is None else self.http.url + API

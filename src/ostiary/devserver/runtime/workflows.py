@@ -1,7 +1,8 @@
 """Workflows: named handlers that run with a time limit and leave a record.
 
-A handler is a function, which runs on a thread, or a coroutine function. Neighbours: `samples`
-is the one that is always there; the options bring others.
+A handler is a function, which runs on a thread, or a coroutine function. Beside a workflow
+server each run is a workflow of its own, and goes on after a restart. Neighbours: `samples` is
+the one that is always there; the options bring others.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 from starlette.requests import Request
@@ -26,6 +27,9 @@ from ..http.routing import route
 from . import samples
 from .context import Context
 from .executions import Executions
+
+if TYPE_CHECKING:
+    from ..workflow.handlers import Handlers, Outcome
 
 __all__ = ["WorkflowRun", "Workflows"]
 
@@ -69,8 +73,12 @@ class Workflows:
             **context.runtime.workflows,
         }
         self._in_hand = 0
+        self._engine: Handlers | None = None
+        self._waiting: set[asyncio.Task[None]] = set()
+        self._interrupted: list[WorkflowRun] = []
         for run in self._runs.all():
             if run.status == "running":
+                self._interrupted.append(run)
                 run.status = "failed"
                 run.error = "the runtime stopped before this workflow ended"
                 self._runs.put(run.execution_id, run)
@@ -78,6 +86,37 @@ class Workflows:
     def add(self, name: str, handler: Callable[..., Any]) -> None:
         """Make a handler known, in place of one of that name."""
         self._handlers[name] = handler
+        if self._engine is not None:
+            self._engine.add(name, partial(self._call, handler))
+
+    def share(self, engine: Handlers) -> None:
+        """Have a workflow server run the handlers from now on; before it resumes what it has."""
+        self._engine = engine
+        for name, handler in self._handlers.items():
+            engine.add(name, partial(self._call, handler))
+
+    def resume(self) -> None:
+        """Wait for the runs that the workflow server goes on with after a restart."""
+        if self._engine is None:
+            return
+        interrupted, self._interrupted = self._interrupted, []
+        for run in interrupted:
+            task = asyncio.ensure_future(self._resumed(self._engine, run))
+            self._waiting.add(task)
+            task.add_done_callback(self._waiting.discard)
+
+    async def _resumed(self, engine: Handlers, run: WorkflowRun) -> None:
+        if not engine.knows(run.workflow_id, run.execution_id):
+            return  # it was cut off before it had begun
+        run.status, run.error = "running", None
+        self._runs.put(run.execution_id, run)
+        try:
+            outcome = await engine.outcome(run.workflow_id, run.execution_id)
+        except HttpRefusal:
+            return  # it stops again; the next start sees to it
+        self._settle(run, outcome)
+        run.completed_at = self._context.now()
+        self._runs.put(run.execution_id, run)
 
     async def run(
         self, workflow_id: str, parameters: Mapping[str, Any], agent_id: str | None = None
@@ -121,7 +160,8 @@ class Workflows:
             await self._act(handler, run, dict(parameters))
         finally:
             self._in_hand -= 1
-            run.completed_at = self._context.now()
+            if run.status != "running":
+                run.completed_at = self._context.now()
             self._runs.put(run.execution_id, run)
             self._runs.keep(_KEPT)
             self._context.events.publish(
@@ -146,17 +186,26 @@ class Workflows:
                             run.agent_id, "workflow", execution_id=run.execution_id
                         )
                     )
-                run.result = await self._call(handler, run.agent_id, parameters)
+                if self._engine is not None and handler is self._handlers.get(run.workflow_id):
+                    outcome = await self._engine.run(
+                        run.workflow_id,
+                        run.execution_id,
+                        parameters,
+                        run.agent_id,
+                        timeout=self._context.runtime.workflow_timeout,
+                    )
+                    self._settle(run, outcome)
+                    return
+                async with asyncio.timeout(self._context.runtime.workflow_timeout):
+                    run.result = await self._call(handler, parameters, run.agent_id)
         except TimeoutError:
-            run.status = "timed_out"
-            run.error = (
-                f"it took longer than {self._context.runtime.workflow_timeout:g} seconds; give "
-                "RuntimeOptions a longer workflow_timeout"
-            )
+            run.status, run.error = "timed_out", self._late()
         except asyncio.CancelledError:
             run.status, run.error = "cancelled", "its caller went away"
             raise
         except HttpRefusal as refusal:
+            if refusal.code == "STOPPING":
+                return  # still running, for the next start to go on with
             run.status, run.error = "failed", refusal.message
         except Exception as error:  # noqa: BLE001 - a handler may raise what it likes
             # The kind and not the words: they may quote what the handler was given.
@@ -164,20 +213,36 @@ class Workflows:
         else:
             run.status = "completed"
 
+    def _late(self) -> str:
+        return (
+            f"it took longer than {self._context.runtime.workflow_timeout:g} seconds; give "
+            "RuntimeOptions a longer workflow_timeout"
+        )
+
+    def _settle(self, run: WorkflowRun, outcome: Outcome) -> None:
+        """Write into a run what the workflow server says of it."""
+        if outcome.state == "completed":
+            run.status, run.result, run.error = "completed", outcome.result, None
+        elif outcome.state == "timeout":
+            run.status, run.error = "timed_out", self._late()
+        else:
+            cancelled = outcome.state in {"cancelled", "skipped"}
+            run.status = "cancelled" if cancelled else "failed"
+            run.error = outcome.error
+
     async def _call(
-        self, handler: Callable[..., Any], agent_id: str | None, parameters: dict[str, Any]
+        self, handler: Callable[..., Any], parameters: dict[str, Any], agent_id: str | None
     ) -> Any:
         call = partial(handler, parameters)
         if _takes_agent(handler):
             call = partial(call, agent_id=agent_id)
-        async with asyncio.timeout(self._context.runtime.workflow_timeout):
-            if inspect.iscoroutinefunction(inspect.unwrap(_innermost(handler))):
-                result = await call()
-            else:
-                loop = asyncio.get_running_loop()
-                result = await loop.run_in_executor(self._context.workers, call)
-                if inspect.isawaitable(result):
-                    result = await result
+        if inspect.iscoroutinefunction(inspect.unwrap(_innermost(handler))):
+            result = await call()
+        else:
+            loop = asyncio.get_running_loop()
+            result = await loop.run_in_executor(self._context.workers, call)
+            if inspect.isawaitable(result):
+                result = await result
         try:
             body = _encode(result)
         except (TypeError, ValueError, msgspec.MsgspecError):
@@ -207,7 +272,8 @@ class Workflows:
         pass
 
     async def stop(self, grace: float) -> None:
-        pass
+        for task in self._waiting:
+            task.cancel()
 
     def load_demo(self) -> None:
         samples.write(self._context.directory / "files")

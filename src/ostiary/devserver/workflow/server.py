@@ -27,6 +27,7 @@ from .crv.registry import Registration
 from .crv.registry import Registry as Validators
 from .engine.engine import Engine
 from .execution import Execution
+from .handlers import Handlers
 from .health import OPEN_PATHS, Health
 from .judging import Judging
 from .keys import Keys, caller_of
@@ -47,7 +48,10 @@ GROUPS: Final[tuple[type[Group], ...]] = (Health, Execution, Validation, Judging
 
 @final
 class WorkflowServer:
-    """A workflow server in `home`; start and stop once. `files` is what tools reach."""
+    """A workflow server in `home`; start and stop once.
+
+    `files` is what tools reach. `handlers` are the runtime's, if there is one.
+    """
 
     def __init__(
         self, vault: Vault, home: Path, options: Options, workflow: WorkflowOptions
@@ -104,9 +108,10 @@ class WorkflowServer:
             told=self._answered,
         )
         guard = Guard(approvals, observer.judged)
+        tools = _tools(workflow)
         self.engine = Engine(
             home / "workflow.db",
-            tools=_tools(workflow),
+            tools=tools,
             guard=guard,
             approvals=approvals,
             gate=gate,
@@ -114,6 +119,7 @@ class WorkflowServer:
             clock=clock,
             sandbox=self.files,
         )
+        self.handlers = Handlers(self.engine, tools)
         return Context(
             options=self._options,
             workflow=workflow,
