@@ -113,7 +113,8 @@ def spec(name: str, *tasks: dict[str, Any]) -> dict[str, Any]:
         before = [made[-1]["id"]] if made else []
         one = {"id": f"t{number}", "name": f"T{number}", "type": "action", "depends_on": before}
         made.append(one | task)
-    return {"id": name, "name": name.title(), "tasks": made}
+    policy = {"name": "permissive", "rules": list[Any]()}
+    return {"id": name, "name": name.title(), "tasks": made, "safety_policy": policy}
 
 
 def file_of(directory: Path, document: object) -> Path:
