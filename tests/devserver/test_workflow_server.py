@@ -24,6 +24,7 @@ from tests.devserver.workflow_api import WorkflowApi, task, workflow
 
 ROLES = ("execute", "read", "approve", "telemetry", "admin")
 TOKENS = {role: Secret(f"the-key-that-may-{role}-only") for role in ROLES}
+PERMISSIVE = {"name": "permissive", "rules": []}
 PERMISSION = {"action": "post", "resource": "ledger"}
 
 
@@ -280,6 +281,20 @@ def test_a_cycle_is_told_with_its_path(api: WorkflowApi, flow: dict[str, Any]) -
     assert found["details"]["cycle"] == ["a", "b", "c", "a"]
 
 
+def test_a_workflow_keeps_a_safety_policy(api: WorkflowApi, flow: dict[str, Any]) -> None:
+    flow["tasks"] = [task("echo", risk_tier="CRITICAL"), task("after", "echo")]
+    flow["dependencies"] = {"after": ["echo"]}
+    status, found = api.execute(flow)
+    assert (status, found["code"]) == (422, "SAFETY_POLICY_VIOLATION")
+    assert [one["path"].rpartition(".")[2] for one in found["errors"]] == [
+        "no_action_after_critical_without_approval",
+        "require_permissions_for_high_risk",
+    ]
+    assert api.get(f"workflows/{flow['id']}/status")[0] == 404
+    rules = [{"type": "no_cycles"}]
+    assert api.execute(flow | {"safety_policy": {"name": "own", "rules": rules}})[0] == 200
+
+
 @pytest.mark.parametrize(
     ("more", "path"),
     [
@@ -507,6 +522,7 @@ def test_a_person_is_asked_and_then_it_runs(
     server: RunningVault, api: WorkflowApi, flow: dict[str, Any]
 ) -> None:
     flow["tasks"][0]["risk_tier"] = "HIGH"
+    flow["safety_policy"] = PERMISSIVE
     assert api.execute(flow)[1]["status"] == "failed"
     listed = api.get(f"policy/approvals?status=pending&workflow_id={flow['id']}")[1]
     (asked,) = listed["approvals"]
@@ -529,6 +545,7 @@ def test_a_task_that_waits_goes_on_when_it_is_approved(
     server: RunningVault, api: WorkflowApi, flow: dict[str, Any]
 ) -> None:
     flow["tasks"][0]["risk_tier"] = "CRITICAL"
+    flow["safety_policy"] = PERMISSIVE
     api.post(
         "workflows/execute?wait=0", {"workflow": flow, "context": {"approval_wait_ms": 60_000}}
     )
@@ -673,6 +690,7 @@ def test_the_demo_asks_nobody_and_has_the_guides_samples() -> None:
             assert result["passed"] is passed
         # Who answers may say who he is, and must not be who asked.
         flow = workflow("risky", task("read_file", risk_tier="HIGH"))
+        flow["safety_policy"] = PERMISSIVE
         assert api.execute(flow)[1]["status"] == "failed"
         (asked,) = api.get("policy/approvals")[1]["approvals"]
         path = f"policy/approvals/{asked['token']}/approve"
@@ -704,7 +722,7 @@ def test_tools_come_from_modules_too(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
     options = WorkflowOptions(port=None, tools={"echo": echo})
-    flow = workflow("kept", task("echo", risk_tier="HIGH"))
+    flow = workflow("kept", task("echo", risk_tier="HIGH"), safety_policy=PERMISSIVE)
     with running(tmp_path, tcp=False, workflow=options) as one:
         api = WorkflowApi(one)
         token = one.workflow_token

@@ -17,6 +17,7 @@ from ...workflow.models import Principal, WorkflowSpec
 from ..http.front import Json
 from .context import Context, guarded
 from .keys import Caller, caller_of
+from .policy.safety import check_safety, refuse_unsafe
 from .progress import Progress
 from .reading import (
     bad_query,
@@ -67,6 +68,7 @@ class Execution:
         body = await read_object(request)
         spec = model(WorkflowSpec, body.get("workflow"), "workflow")
         _addressable(spec)
+        _safe(spec)
         context = body.get("context")
         if context is not None and not isinstance(context, dict):
             raise refused([("context", "is an object")])
@@ -125,6 +127,15 @@ def _addressable(spec: WorkflowSpec) -> None:
         raise refused([("workflow.id", "has a part that is . or .., or a NUL character")])
     if len(spec.id) > _LONGEST_ID:
         raise refused([("workflow.id", f"has at most {_LONGEST_ID} characters")])
+
+
+def _safe(spec: WorkflowSpec) -> None:
+    """Refuse a workflow that breaks its safety policy; a cycle is left to the engine, which
+    refuses it whatever the policy says.
+    """
+    report = check_safety(spec)
+    if not report.valid and all(one.rule != "no_cycles" for one in report.violations):
+        refuse_unsafe(spec)
 
 
 def _principal(caller: Caller, context: dict[str, Any] | None) -> Principal:
