@@ -68,6 +68,15 @@ class StateTransition(Request):
     from_state: GoalGuardState = msgspec.field(name="from")
     to_state: GoalGuardState = msgspec.field(name="to")
 
+    @classmethod
+    def _adapt(cls, raw: dict[str, Any]) -> dict[str, Any]:
+        raw = super()._adapt(raw)
+        # The guide's own client sends the names it has here.
+        for name, on_wire in (("from_state", "from"), ("to_state", "to")):
+            if name in raw:
+                raw.setdefault(on_wire, raw.pop(name))
+        return raw
+
 
 class AuditEntry(Request):
     """One judgement that was made before."""
