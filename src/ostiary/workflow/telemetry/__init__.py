@@ -28,15 +28,13 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in {"from_opentelemetry", "mirror_to_opentelemetry"}:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    missing = False
     try:
         from . import otel
+
+        return getattr(otel, name)
     except ModuleNotFoundError as error:
         if (error.name or "").partition(".")[0] != "opentelemetry":
             raise
-        missing = True
-    if missing:
-        from ..errors import ClientStateError
+    from ..errors import ClientStateError
 
-        raise ClientStateError(f"{name} needs OpenTelemetry; run pip install 'ostiary[otel]'")
-    return getattr(otel, name)
+    raise ClientStateError(f"{name} needs OpenTelemetry; run pip install 'ostiary[otel]'")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, cast, final
 
 from opentelemetry import context as otel_context
 from opentelemetry import trace
@@ -135,7 +135,7 @@ def from_opentelemetry(pipeline: TelemetryPipeline) -> Any:
 
 def _reported(span: Any) -> Span:
     found = span.get_span_context()
-    tags = {name: _tag(value) for name, value in (span.attributes or {}).items()}
+    tags = _tags(span.attributes)
     if span.status.status_code is StatusCode.ERROR:
         tags.setdefault("error", span.status.description or "error")
     began, ended = span.start_time or 0, span.end_time or span.start_time or 0
@@ -153,7 +153,7 @@ def _reported(span: Any) -> Span:
                 timestamp=_instant(one.timestamp),
                 level=LogLevel.ERROR if one.name == "exception" else LogLevel.INFO,
                 message=one.name,
-                context={name: _tag(value) for name, value in (one.attributes or {}).items()},
+                context=cast("dict[str, Any]", _tags(one.attributes)),
             )
             for one in span.events
         ]
@@ -161,8 +161,11 @@ def _reported(span: Any) -> Span:
     )
 
 
-def _tag(value: Any) -> str:
-    return value if isinstance(value, str) else _text(value)
+def _tags(attributes: Mapping[str, Any] | None) -> dict[str, str]:
+    return {
+        name: value if isinstance(value, str) else _text(value)
+        for name, value in (attributes or {}).items()
+    }
 
 
 def _instant(nanoseconds: int) -> str:

@@ -233,7 +233,12 @@ def traced(
     """
     if callable(function):
         return _wrapped(function, None, tags, pipeline)
-    return lambda target: _wrapped(target, function, tags, pipeline)
+    name = function
+
+    def wrap(target: Callable[..., Any]) -> Callable[..., Any]:
+        return _wrapped(target, name, tags, pipeline)
+
+    return wrap
 
 
 def _wrapped(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -32,7 +32,7 @@ class Spool:
 
     def __init__(self, path: str | os.PathLike[str], most: int | None) -> None:
         """`most` is how many it takes; None is no limit."""
-        self.path = os.path.abspath(os.path.expanduser(os.fspath(path)))
+        self.path: str = os.path.abspath(os.path.expanduser(os.fspath(path)))
         self.most = most
         self.lock = threading.Lock()
         self._open: sqlite3.Connection | None = None
@@ -40,7 +40,7 @@ class Spool:
         self._claim: int | None = None
 
     @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
+    def _connection(self) -> Generator[sqlite3.Connection]:
         """Hold the connection, in a transaction."""
         import sqlite3
 
