@@ -162,6 +162,28 @@ def test_runtime_async(user_home: Path) -> None:
     assert not list(user_home.iterdir()), "its service was temporary"
 
 
+def test_workflow_quickstart(start_dev: Any, user_home: Path) -> None:
+    where = start_dev("--demo", "--no-tcp").ready["workflow"]["unix_url"]
+    for _ in range(2):
+        done = run("workflow_quickstart.py", user_home, OSTIARY_WORKFLOW_URL=where)
+        assert done.returncode == 0, done.stderr
+        assert "not sent: a -> b -> a\n" in done.stdout
+        assert " TASK_COMPLETED save\n" in done.stdout
+        assert "it ended: success\na balance of 40: passed\n" in done.stdout
+        assert "a balance of -40: blocked\n" in done.stdout
+        assert '"the night\'s work" among them: True\n' in done.stdout
+        assert done.stderr == ""
+
+
+def test_workflow_async(user_home: Path) -> None:
+    done = run("workflow_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "in layers: [['Bergen', 'Porto', 'Graz', 'Turku'], ['sum'], ['publish']]" in done.stdout
+    assert "TASK_COMPLETED publish\nWORKFLOW_COMPLETED\nsuccess: 1,045,000" in done.stdout
+    assert done.stderr == ""
+    assert not list(user_home.iterdir()), "its service was temporary"
+
+
 def test_demo(user_home: Path) -> None:
     few = ("--agents", "10", "--threads", "3", "--seconds", "1", "--no-scan")
     done = run(DEMO, user_home, *few)
