@@ -41,10 +41,13 @@ def read(sandbox: Path | None, path: object) -> bytes:
         except OSError as error:
             problem = _told(error, parts)
         else:
-            with os.fdopen(file, "rb") as opened:
+            try:
                 if not stat.S_ISREG(os.fstat(file).st_mode):
                     raise ToolError(f"{_shown(parts)} is not a regular file", retry=False)
-                content = opened.read(FILE_BYTES + 1)
+                with os.fdopen(file, "rb", closefd=False) as opened:
+                    content = opened.read(FILE_BYTES + 1)
+            finally:
+                os.close(file)
             if len(content) > FILE_BYTES:
                 raise ToolError(f"{_shown(parts)} is larger than {FILE_BYTES} bytes", retry=False)
             return content
