@@ -111,6 +111,29 @@ def test_runtime_environment(ostiary_runtime_environment):
     with RuntimeClient() as client:
         assert client.health_check().status == "healthy"
 
+def test_workflow(ostiary_workflow, ostiary_workflow_url, ostiary_workflow_unix_url):
+    assert ostiary_workflow.workflow_token is None
+    assert ask(ostiary_workflow_url, "/health")["status"] == "ok"
+    assert ostiary_workflow_unix_url.endswith("workflow.sock")
+    assert (ostiary_workflow.workflow_files / "input.json").exists()
+    ostiary_workflow.workflow_faults.add(HttpFault(status=500))
+    with pytest.raises(urllib.error.HTTPError):
+        ask(ostiary_workflow_url, "/health")
+
+def test_workflow_client(ostiary_workflow_client):
+    assert list(ostiary_workflow_client.list_workflows().workflows) == []
+
+def test_async_workflow_client(ostiary_async_workflow_client):
+    async def main():
+        async with ostiary_async_workflow_client as client:
+            return await client.get_trace("nobody-s")
+    assert asyncio.run(main()) == []
+
+def test_workflow_environment(ostiary_workflow_environment):
+    from ostiary.workflow import WorkflowClient
+    with WorkflowClient() as client:
+        assert client.get_metrics() == []
+
 SEEN = []
 
 def test_shared(ostiary_session_vault):
@@ -135,7 +158,7 @@ def test_the_fixtures(tmp_path: Path) -> None:
         check=False,
         env=_environment(),
     )
-    assert "18 passed" in done.stdout, done.stdout + done.stderr
+    assert "22 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0
 
 

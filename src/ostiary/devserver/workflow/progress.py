@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from typing import Any, Final, cast, final
+from typing import Any, Final, final
 
 import msgspec
 from starlette.requests import Request
@@ -65,8 +65,7 @@ class Progress:
     def _told(
         self, name: str, after: int | None, *, follow: bool = True
     ) -> aclosing[AsyncGenerator[dict[str, Any]]]:
-        events = self._engine.events(name, after, follow=follow)
-        return aclosing(cast("AsyncGenerator[dict[str, Any]]", events))
+        return aclosing(self._engine.events(name, after, follow=follow))
 
     async def _page(self, name: str, after: int, size: int) -> dict[str, Any]:
         events: list[dict[str, Any]] = []

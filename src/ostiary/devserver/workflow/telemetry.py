@@ -12,7 +12,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, final
+from typing import Any, Final, Literal, NamedTuple, final
 
 import msgspec
 
@@ -23,7 +23,7 @@ from ..home import create_private
 from ..http.refusals import HttpRefusal
 from .reading import seconds, zulu
 
-__all__ = ["Kept", "Telemetry", "Tracked"]
+__all__ = ["Kept", "Line", "Telemetry", "Tracked"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +54,27 @@ _VERSION: Final = 1
 _KINDS: Final[tuple[Kind, ...]] = ("events", "metrics", "spans")
 _PRUNE_EVERY: Final = 1_000
 
+_INSERT: Final[Mapping[str, str]] = {
+    "events": "INSERT OR IGNORE INTO events (id, at, received, type, workflow_id, task_id, "
+    "correlation_id, tags, item) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+    "metrics": "INSERT OR IGNORE INTO metrics (id, at, received, name, tags, item) "
+    "VALUES (?, ?, ?, ?, ?, ?)",
+    # A span is told of when it begins and again when it has ended.
+    "spans": "INSERT INTO spans (trace_id, id, at, received, parent, item) "
+    "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, id) DO UPDATE SET "
+    "at = excluded.at, parent = excluded.parent, item = excluded.item "
+    "WHERE item <> excluded.item",
+}
+
 _encode = msgspec.json.Encoder().encode
+
+
+class Line(NamedTuple):
+    """An item of our own, as it stands in its table; nobody has to check it again."""
+
+    kind: Kind
+    name: str
+    row: tuple[object, ...]
 
 
 class Kept(msgspec.Struct):
@@ -75,7 +95,8 @@ class Telemetry:
         self._clock = clock
         self._limit = limit
         self._ttl = ttl
-        self._waiting: list[tuple[Sequence[Tracked], asyncio.Future[Kept] | None]] = []
+        self._waiting: list[tuple[Sequence[Tracked], asyncio.Future[Kept]]] = []
+        self._lines: list[Line] = []
         self._loop: asyncio.AbstractEventLoop | None = None
         self._planned = False
         self._closed = False
@@ -122,9 +143,9 @@ class Telemetry:
         # A caller who goes away does not take others' items along.
         return await asyncio.shield(done)
 
-    def tell(self, item: Tracked) -> None:
+    def tell(self, line: Line) -> None:
         """Have an item of our own kept with the next transaction; only on the loop's thread."""
-        self._waiting.append(((item,), None))
+        self._lines.append(line)
         self._plan(self._loop or asyncio.get_running_loop())
 
     def _plan(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -137,7 +158,8 @@ class Telemetry:
         """Write what waits."""
         self._planned = False
         waiting, self._waiting = self._waiting, []
-        if not waiting or self._closed:
+        lines, self._lines = self._lines, []
+        if not (waiting or lines) or self._closed:
             return
         kept: list[Kept] = []
         try:
@@ -145,7 +167,9 @@ class Telemetry:
             try:
                 for items, _ in waiting:
                     kept.append(self._write(items))
-                self._prune(sum(len(items) for items, _ in waiting))
+                for line in lines:
+                    self._db.execute(_INSERT[line.kind], line.row)
+                self._prune(len(lines) + sum(len(items) for items, _ in waiting))
             except BaseException:
                 self._db.execute("ROLLBACK")
                 raise
@@ -153,7 +177,7 @@ class Telemetry:
         except sqlite3.Error as error:
             _log.error("telemetry could not be written to %s: %s", self.path, error)
             for _, done in waiting:
-                if done is not None and not done.done():
+                if not done.done():
                     done.set_exception(
                         HttpRefusal(
                             503, "STORE_UNAVAILABLE", "telemetry cannot be written; send it again"
@@ -161,19 +185,22 @@ class Telemetry:
                     )
                     done.exception()  # who went away does not ask
             return
+        for line in lines:
+            self._count(line.kind, line.name)
         for (items, done), one in zip(waiting, kept, strict=True):
-            self._count(items)
-            if done is not None and not done.done():
+            for item in items:
+                if isinstance(item, TelemetryEvent):
+                    self._count("events", str(item.type) if item.type.is_known else "other")
+                else:
+                    self._count("metrics" if isinstance(item, Metric) else "spans")
+            if not done.done():
                 done.set_result(one)
 
-    def _count(self, items: Sequence[Tracked]) -> None:
-        for item in items:
-            names = ["metrics" if isinstance(item, Metric) else "spans"]
-            if isinstance(item, TelemetryEvent):
-                kind = str(item.type) if item.type.is_known else "other"
-                names = ["events", f"events:{kind}"]
-            for name in names:
-                self.counts[name] = self.counts.get(name, 0) + 1
+    def _count(self, kind: Kind, name: str = "") -> None:
+        self.counts[kind] = self.counts.get(kind, 0) + 1
+        if kind == "events":
+            key = f"events:{name}"
+            self.counts[key] = self.counts.get(key, 0) + 1
 
     def _write(self, items: Sequence[Tracked]) -> Kept:
         kept = Kept()
@@ -194,8 +221,7 @@ class Telemetry:
     def _event(self, event: TelemetryEvent, now: float) -> bool:
         said = {**wire(event), "timestamp": zulu(event.timestamp)}
         done = self._db.execute(
-            "INSERT OR IGNORE INTO events (id, at, received, type, workflow_id, task_id, "
-            "correlation_id, tags, item) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            _INSERT["events"],
             (
                 event.id,
                 seconds(event.timestamp) or 0.0,
@@ -213,8 +239,7 @@ class Telemetry:
     def _metric(self, metric: Metric, now: float) -> bool:
         said = {**wire(metric), "timestamp": zulu(metric.timestamp)}
         done = self._db.execute(
-            "INSERT OR IGNORE INTO metrics (id, at, received, name, tags, item) "
-            "VALUES (?, ?, ?, ?, ?, ?)",
+            _INSERT["metrics"],
             (
                 metric.id,
                 seconds(metric.timestamp) or 0.0,
@@ -231,12 +256,8 @@ class Telemetry:
         if span.end_time is not None:
             said["end_time"] = zulu(span.end_time)
         item = _encode(said)
-        # A span is told of when it begins and again when it has ended.
         done = self._db.execute(
-            "INSERT INTO spans (trace_id, id, at, received, parent, item) "
-            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (trace_id, id) DO UPDATE SET "
-            "at = excluded.at, parent = excluded.parent, item = excluded.item "
-            "WHERE item <> excluded.item",
+            _INSERT["spans"],
             (span.trace_id, span.id, seconds(span.start_time) or 0.0, now, span.parent_id, item),
         )
         return done.rowcount == 1
