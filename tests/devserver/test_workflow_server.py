@@ -137,6 +137,7 @@ ASKED = {
     ("POST", "policy/check"): {"execute", "read"},
     ("POST", "policy/approval"): {"execute"},
     ("GET", "policy/approvals"): {"read", "approve", "execute"},
+    ("GET", "policy/audit"): {"read"},
     ("POST", "policy/approvals/x/approve"): {"approve"},
     ("POST", "policy/approvals/x/deny"): {"approve"},
     ("POST", "observability/events"): {"telemetry"},
@@ -623,6 +624,38 @@ def test_the_allow_list_counts_where_a_tool_is_named(api: WorkflowApi) -> None:
         {"action": action | {"metadata": {"tool_name": "write_file"}}},
     ):
         assert api.post("policy/evaluate", asked | named)[1]["allowed"] is False
+
+
+def test_every_judgement_is_on_the_servers_own_log() -> None:
+    with running(demo=True, tcp=False) as fresh:
+        api = WorkflowApi(fresh)
+        judged: dict[str, Any] = {
+            "principal": {"id": "a", "type": "agent", "permissions": []},
+            "current_state": "approved",
+            # A log that says otherwise changes nothing.
+            "audit_log": [],
+        }
+        for number in range(7):
+            action = {"id": f"a-{number}", "name": "A", "required_permissions": []}
+            tier = "high" if number % 2 else "low"
+            api.post("policy/evaluate", judged | {"action": action | {"risk_tier": tier}})
+        api.execute(workflow("judged", task("read_file")))
+        found: list[dict[str, Any]] = []
+        cursor = ""
+        while True:
+            page = api.get(f"policy/audit?limit=3&cursor={cursor}")[1]
+            found += page["entries"]
+            if "next_cursor" not in page:
+                break
+            cursor = page["next_cursor"]
+        assert [one["number"] for one in found] == list(range(8, 0, -1))
+        assert found[0]["action"]["metadata"]["workflow_id"] == "judged"
+        assert found[0]["principal"]["id"] == "anonymous"
+        assert [one["state_transition"]["to"] for one in found[1:3]] == [
+            "approved",
+            "pending_human",
+        ]
+        assert "approval-" not in json.dumps(found)
 
 
 # -- validators -------------------------------------------------------------

@@ -17,6 +17,7 @@ from ..clock import Clock, iso
 from ..documents import Store
 from ..http.routing import API, Endpoint, route
 from ..options import Options, WorkflowOptions
+from .audit import Audit
 from .crv.gate import Gate
 from .crv.registry import Registry
 from .engine.engine import Engine
@@ -52,6 +53,7 @@ class Context:
         gate: Gate,
         approvals: Approvals,
         guard: Guard,
+        audit: Audit,
         engine: Engine,
     ) -> None:
         self.options = options
@@ -63,6 +65,7 @@ class Context:
         self.gate = gate
         self.approvals = approvals
         self.guard = guard
+        self.audit = audit
         self.engine = engine
         self.clock: Clock = options.clock
 

@@ -55,6 +55,7 @@ class Judging:
             guarded("POST", "/policy/evaluate", self._evaluate, *ask),
             guarded("POST", "/policy/check", self._check, "execute", "read"),
             guarded("POST", "/policy/approval", self._request, *ask),
+            guarded("GET", "/policy/audit", self._audit, "read"),
             guarded("GET", "/policy/approvals", self._list, *see),
             guarded("GET", "/policy/approvals/{token}", self._one, *see),
             guarded("POST", "/policy/approvals/{token}/approve", self._approve, "approve"),
@@ -89,6 +90,15 @@ class Judging:
             answer["missing"] = [
                 {"permission": wire(permission), "reason": why} for permission, why in missing
             ]
+        return Json(answer)
+
+    async def _audit(self, request: Request) -> ASGIApp:
+        size = limit(request, _PAGE, _MOST)
+        before = cursor(request, 1)
+        found = self._context.audit.before(None if before is None else int(before[0]), size + 1)
+        answer: dict[str, Any] = {"entries": [one.shown() for one in found[:size]]}
+        if len(found) > size:
+            answer["next_cursor"] = next_cursor(found[size - 1].number)
         return Json(answer)
 
     async def _request(self, request: Request) -> ASGIApp:

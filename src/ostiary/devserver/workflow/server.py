@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import msgspec
 from starlette.types import ASGIApp
 
+from ...workflow.models import Action, GuardDecision, Principal
 from ..documents import Documents, Store
 from ..faults import DevserverError
 from ..http.domain import HttpDomain
@@ -21,6 +22,7 @@ from ..http.refusals import HttpRefusal
 from ..http.routing import Paths
 from ..options import Options, WorkflowOptions
 from ..service import Vault
+from .audit import Audit
 from .context import Context, Group
 from .crv.gate import Gate
 from .crv.registry import Registration
@@ -107,7 +109,13 @@ class WorkflowServer:
             lifetime=workflow.approval_ttl,
             told=self._answered,
         )
-        guard = Guard(approvals, observer.judged)
+        audit = Audit(store, clock)
+
+        def judged(principal: Principal, action: Action, decision: GuardDecision) -> None:
+            audit.note(principal, action, decision)
+            observer.judged(principal, action, decision)
+
+        guard = Guard(approvals, judged)
         tools = _tools(workflow)
         self.engine = Engine(
             home / "workflow.db",
@@ -130,6 +138,7 @@ class WorkflowServer:
             gate=gate,
             approvals=approvals,
             guard=guard,
+            audit=audit,
             engine=self.engine,
         )
 
