@@ -98,6 +98,10 @@ class Store:
         finally:
             self._open = 0
 
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
     def close(self) -> None:
         """Close the file; safe to repeat."""
         if self._closed:

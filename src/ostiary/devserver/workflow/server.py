@@ -182,6 +182,7 @@ class WorkflowServer:
                 self._running = False
                 await self.engine.stop()
         finally:
+            self.context.audit.flush()
             self._close()
 
     def _close(self) -> None:
