@@ -154,7 +154,9 @@ def percentile(took: Sequence[float], share: float) -> str:
     if not took:
         return "-"
     milliseconds = took[min(len(took) - 1, int(len(took) * share))] * 1000
-    return f"{milliseconds:.1f} ms" if milliseconds < 1000 else f"{milliseconds / 1000:.2f} s"
+    if milliseconds < 1000:
+        return f"{milliseconds:.1f} ms" if milliseconds < 100 else f"{milliseconds:.0f} ms"
+    return f"{milliseconds / 1000:.2f} s"
 
 
 def report(
@@ -235,7 +237,7 @@ def report(
     )
     if scan is not None and scan.problem is None:
         table.add_section()
-        table.add_row("secret scan", "its record", "elsewhere", "", style="bold")
+        table.add_row("secret scan", "record", "elsewhere", "", style="bold")
         add_counts(table, scan.counts())
         for name, value in scan.facts():
             table.add_row(name, value)

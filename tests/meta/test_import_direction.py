@@ -85,6 +85,7 @@ WITH_EXTRA: dict[str, set[str]] = {
     "gateway/runner.py": set(),
     "runtime/ecdsa.py": {"cryptography"},
     "telemetry/otel.py": {"opentelemetry"},
+    "workflow/telemetry/otel.py": {"opentelemetry"},
 }
 
 

@@ -61,7 +61,9 @@ def approvals(
         str | None,
         typer.Option("--workflow", metavar="ID", help="Of this workflow.", show_default=False),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="COUNT", min=1, max=500)] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="COUNT", min=1, max=500, help="At most so many.")
+    ] = 50,
 ) -> None:
     """List what waits for somebody's leave, the newest first."""
     if token is not None:

@@ -186,7 +186,9 @@ def ls(
             show_default=False,
         ),
     ] = None,
-    limit: Annotated[int, typer.Option("--limit", metavar="COUNT", min=1, max=500)] = 50,
+    limit: Annotated[
+        int, typer.Option("--limit", metavar="COUNT", min=1, max=500, help="At most so many.")
+    ] = 50,
 ) -> None:
     """List workflows, the newest first."""
     found = on.client.list_workflows(
