@@ -327,6 +327,23 @@ def test_a_run_that_is_out_of_time_is_broken_off_and_undone(run, slow) -> None:
     run(main())
 
 
+def test_a_deadline_that_passes_when_all_is_done_undoes_nothing(run, slow) -> None:
+    async def last(_: ToolCall) -> str:
+        slow.time.go_by(60.0)
+        return "done"
+
+    async def main() -> None:
+        slow.tool("last", last)
+        slow.tool("undo")
+        async with slow.open():
+            spec = workflow(task("a", "last", compensation_action={"tool": "undo"}))
+            result = await slow.execute(spec, context={"deadline_ms": 50})
+            assert result["task_results"]["a"]["status"] == "success"
+            assert result["status"] == "success"
+
+    run(main())
+
+
 # -- what tools may do wrong -----------------------------------------------------
 
 
@@ -798,6 +815,21 @@ def test_a_failure_among_several_lets_the_others_end(run, stage) -> None:
             result = await stage.execute(spec, context={"concurrency": 2})
             assert statuses(result) == {"a": "success", "b": "failed", "c": "skipped"}
             assert stage.ran == ["a", "b", "-a"]
+
+    run(main())
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+def test_a_chain_may_be_longer_than_a_stack_is_deep(run, stage, concurrency: int) -> None:
+    async def main() -> None:
+        async with stage.open():
+            names = [f"t{number}" for number in range(1500)]
+            result = await stage.execute(
+                workflow(*reversed(names), after=chain(*names)),
+                context={"concurrency": concurrency},
+            )
+            assert result["status"] == "success"
+            assert stage.ran == names
 
     run(main())
 

@@ -243,6 +243,56 @@ def test_a_person_s_leave_that_was_used_up_survives(run, crashes: Crashes) -> No
     run(main())
 
 
+def test_what_had_begun_beside_a_failure_is_ended_and_undone(run, crashes: Crashes) -> None:
+    async def steady(_: ToolCall) -> str:
+        engine = crashes.before.engine
+        async for one in engine.events("w"):
+            if one["type"] == "TASK_FAILED":  # what is told is on the disk
+                break
+        crashes.crash()
+        return "done"
+
+    async def main() -> None:
+        crashes.before.tool("steady", steady)
+        crashes.after.tool("steady")
+        for stage in (crashes.before, crashes.after):
+            stage.tool("bad", [fails()])
+            stage.tool("undo")
+        spec = workflow(
+            task("a", "steady", compensation_action={"tool": "undo"}), task("b", "bad"), "c"
+        )
+        async with crashes.before.open():
+            expected = await crashes.before.execute(spec, context={"concurrency": 2})
+        async with crashes.resumed() as engine:
+            result = await engine.result("w")
+            assert crashes.after.ran == ["a", "-a"]
+            assert statuses(result) == statuses(expected)
+
+    run(main())
+
+
+def test_the_oldest_that_ended_are_forgotten(run, tmp_path: Path) -> None:
+    async def main() -> None:
+        stage = Stage(tmp_path, keep=3)
+        async with stage.open():
+            for number in range(5):
+                await stage.execute(workflow("a", id=f"w{number}"))
+        async with stage.open() as engine:
+            await stage.execute(workflow("a", id="new"))
+            found = [one["workflow_id"] for one in engine.listed()["workflows"]]
+            assert found == ["new", "w4", "w3", "w2"]
+            assert len(await stage.log("w2")) == 4
+            for table in ("tasks", "events"):
+                db = sqlite3.connect(tmp_path / "workflow.db")
+                (count,) = db.execute(f"SELECT COUNT(DISTINCT number) FROM {table}").fetchone()
+                db.close()
+                assert count == 4
+            # Its id is free.
+            await stage.execute(workflow("b", id="w0"))
+
+    run(main())
+
+
 def test_two_results_waiting_for_the_disk_share_a_commit(run, tmp_path: Path) -> None:
     async def main() -> None:
         stage = Stage(tmp_path)

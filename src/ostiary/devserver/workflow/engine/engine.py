@@ -9,6 +9,7 @@ conflict. One event loop. Neighbours: `round` runs, `records` remembers.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import random as randomness
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Mapping
@@ -28,7 +29,7 @@ from ..policy.approvals import ApprovalRecord, Approvals
 from ..policy.guard import Guard
 from ..tools import Registry
 from .equipment import Equipment, Faults, Judge, Observer
-from .keys import canonical, digest
+from .keys import canonical
 from .ledger import Ledger, LedgerError
 from .records import Records, WorkflowRecord
 from .round import Round
@@ -42,6 +43,7 @@ _log = logging.getLogger(__name__)
 _CONTEXT_BYTES: Final = 1024 * 1024
 _PAGE: Final = 500
 _MOST_LISTED: Final = 500
+_TIDY: Final = 256
 
 _read_spec = reader(WorkflowSpec)
 _read_principal = reader(Principal)
@@ -70,11 +72,13 @@ class Engine:
         synchronous: str = "FULL",
         threads: int = 64,
         grace: float = 1.0,
+        keep: int = 10_000,
     ) -> None:
         """Say what it is made of; nothing is opened.
 
         Without a guard nobody is asked, without a gate no gate passes. `sleep` and `random`
         are what waits are made of; `synchronous` is SQLite's word for when a commit is one.
+        Of workflows that have ended the newest are kept, `keep` of them.
         """
         self._path = path
         self._parts: dict[str, Any] = {
@@ -92,6 +96,8 @@ class Engine:
         }
         self._synchronous = synchronous
         self._threads = threads
+        self._keep = keep
+        self._submitted = 0
         self._rounds: dict[str, Round] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int, list[asyncio.Event]] = {}
@@ -107,7 +113,16 @@ class Engine:
             **self._parts,
         )
         self._records = self._equipment.records
+        await self._tidy()
+
+    async def _tidy(self) -> None:
         self._records.forget_effects(self._equipment.clock.wall())
+        self._records.forget_workflows(self._keep)
+        # Gone before anybody asks for one of them again.
+        try:
+            await self._equipment.ledger.commit()
+        except LedgerError as error:
+            _log.error("what is old cannot be forgotten: %s", error)
 
     async def resume_all(self) -> int:
         """Go on with what ran when the last engine ended; return how many that are."""
@@ -204,7 +219,10 @@ class Engine:
         given = _plain(context)
         settings = read_settings(given, graph.tasks)
         body = canonical(wire(spec))
-        fingerprint = digest(wire(spec))
+        fingerprint = hashlib.sha256(body).hexdigest()
+        self._submitted += 1
+        if not self._submitted % _TIDY:
+            await self._tidy()
         if self._stopping:
             raise HttpRefusal(503, "STOPPING", "the server is stopping; try again")
         if spec.id in self._rounds:

@@ -181,6 +181,21 @@ class Records:
         """Queue the removal of what has expired."""
         self._ledger.write("DELETE FROM effects WHERE expires < ?", (before,))
 
+    def forget_workflows(self, keep: int) -> None:
+        """Queue the removal of all workflows that have ended but the newest."""
+        found = self._db.execute(
+            "SELECT number FROM workflows WHERE state NOT IN (?, ?) ORDER BY number DESC "
+            "LIMIT -1 OFFSET ?",
+            (*UNFINISHED, keep),
+        ).fetchall()
+        for (number,) in found:
+            # It may have been set off again since.
+            over = "(SELECT number FROM workflows WHERE number = ? AND state NOT IN (?, ?))"
+            for table in ("events", "tasks", "workflows"):
+                self._ledger.write(
+                    f"DELETE FROM {table} WHERE number IN {over}", (number, *UNFINISHED)
+                )
+
     # -- reading ------------------------------------------------------------
 
     def workflow(self, workflow_id: str) -> WorkflowRecord | None:

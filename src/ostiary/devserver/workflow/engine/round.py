@@ -295,7 +295,7 @@ class Round:
             task = failed[0]
             tries = "" if task.attempt == 1 else "s"
             record.error = f"task {task.task_id}: {task.error} after {task.attempt} attempt{tries}"
-        elif why == "deadline":
+        elif why == "deadline" and not self._is_done():
             record.error = (
                 f"the workflow's deadline of {self.settings.deadline:g} seconds has passed"
             )
@@ -319,6 +319,9 @@ class Round:
             outcome = ResultStatus.PARTIAL if succeeded else ResultStatus.FAILED
             self._close(WorkflowState.FAILED, outcome, "WORKFLOW_FAILED")
         await self.commit()
+
+    def _is_done(self) -> bool:
+        return all(self._known(name).is_finished for name in self.graph.order())
 
     def _close(self, state: WorkflowState, outcome: ResultStatus, kind: str) -> None:
         record, equipment = self.record, self.equipment
