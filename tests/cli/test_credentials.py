@@ -185,7 +185,7 @@ def test_no_option_takes_a_secret() -> None:
     for path, parameter in parameters:
         if parameter.name in {"passphrase", "passphrase_stdin"}:
             assert parameter.is_flag, f"{path}: {parameter.name}"
-        else:
+        elif not parameter.name.endswith("_file"):  # where the secret is, and not what
             words = set(parameter.name.split("_"))
             assert not words & {"value", "secret", "password", "passphrase", "seed"}, path
 

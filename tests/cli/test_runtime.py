@@ -664,10 +664,7 @@ def test_every_command_has_the_shared_options_and_says_what_it_does(command: Run
 
 
 def findings(done: Done) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = done.document["findings"]
-    at = next(n for n, one in enumerate(found) if one["check"] == "runtime")
-    end = next((n for n, one in enumerate(found) if n > at and one["check"] == "agent"), len(found))
-    return found[at:end]
+    return [one for one in done.document["findings"] if one["group"] == "runtime"]
 
 
 def test_doctor_where_there_is_no_server(command: Run) -> None:
@@ -679,9 +676,7 @@ def test_doctor_where_there_is_no_server(command: Run) -> None:
 def test_doctor_asks_the_server_that_is_named(command: Run, server: Any, tmp_path: Path) -> None:
     def of(url: str, **more: str) -> dict[str, dict[str, Any]]:
         done = command("doctor", "--json", env={"OSTIARY_RUNTIME_URL": url} | more)
-        listed = done.document["findings"]
-        last = next(n for n, one in enumerate(listed) if one["check"] == "gateway")
-        return {one["check"]: one for one in listed[last + 1 :]}
+        return {one["check"]: one for one in findings(done)}
 
     assert of(server.runtime_unix_url)["its answer"]["status"] == "ok"
     assert of(f"unix://{tmp_path}/none.sock")["its answer"]["status"] == "fail"

@@ -17,6 +17,8 @@ import ostiary.gateway.errors as gateway
 import ostiary.vault.errors as vault
 from ostiary.errors import OstiaryError, adopt
 
+GUIDED = re.compile(r"\.(?:governance|runtime)\.")
+
 
 def walk(root: type[OstiaryError]) -> list[type[OstiaryError]]:
     seen: dict[type[OstiaryError], None] = {}
@@ -24,8 +26,9 @@ def walk(root: type[OstiaryError]) -> list[type[OstiaryError]]:
     while waiting:
         each = waiting.pop()
         # Classes that tests elsewhere define for themselves are not the library's; those of
-        # governance, made and spelt as its guide has them, are walked in tests/governance.
-        if each.__module__.startswith("ostiary.") and ".governance." not in each.__module__:
+        # governance and the runtime, made and spelt as their guides have them, are walked in
+        # tests/governance and tests/runtime.
+        if each.__module__.startswith("ostiary.") and not GUIDED.search(each.__module__):
             seen[each] = None
         waiting += each.__subclasses__()
     return sorted(seen, key=lambda cls: (cls.__module__, cls.__qualname__))

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import typer
 from rich.text import Text
 
@@ -38,20 +39,29 @@ def doctor(home: Home = None, socket: Socket = None, json: Json = False) -> None
 
     with reporting(json) as screen:
         directory, address = home_directory(home), socket_path(home, socket)
-        findings: list[Finding] = []
+        findings: list[tuple[str, Finding]] = []
         groups: list[tuple[str, Iterator[Finding]]] = [("installation", _installation())]
         groups += [(d.name, iter(d.checks(directory, address))) for d in DOMAINS]
         for title, group in groups:
             if not json:
                 screen.out.print(Text(title, "bold"))
             for finding in _guarded(title, group):
-                findings.append(finding)
+                findings.append((title, finding))
                 if not json:
                     _print(screen, finding)
-        failed = sum(finding.status == "fail" for finding in findings)
-        warned = sum(finding.status == "warn" for finding in findings)
+        failed = sum(finding.status == "fail" for _, finding in findings)
+        warned = sum(finding.status == "warn" for _, finding in findings)
         if json:
-            screen.document({"ok": not failed, "findings": findings})
+            # Domains look at the same things, so that a check is one of a group.
+            screen.document(
+                {
+                    "ok": not failed,
+                    "findings": [
+                        {"group": title, **msgspec.structs.asdict(finding)}
+                        for title, finding in findings
+                    ],
+                }
+            )
         else:
             screen.out.print(_summary(failed, warned))
     if failed:
