@@ -86,6 +86,7 @@ WITH_EXTRA: dict[str, set[str]] = {
     "runtime/ecdsa.py": {"cryptography"},
     "telemetry/otel.py": {"opentelemetry"},
     "workflow/telemetry/otel.py": {"opentelemetry"},
+    "workflow/telemetry/otel.py": {"opentelemetry"},
 }
 
 
