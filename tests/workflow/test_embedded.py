@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 import uuid
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
 
 from ostiary.devserver.inprocess import RunningVault, running
+from ostiary.devserver.options import WorkflowOptions
 from ostiary.workflow import (
     ApprovalDeniedError,
     AuthenticationError,
@@ -258,3 +261,44 @@ def test_keys_are_asked_for_without_the_samples(connect: Connect, tmp_path: Any)
         with pytest.raises(AuthenticationError):
             connect(url).call("list_workflows")
         assert connect(url, vault.workflow_token).call("list_workflows").workflows == []
+
+
+def test_a_stream_outlives_the_server(connect: Connect, tmp_path: Any) -> None:
+    """The server ends in the middle of a run and comes back; the run and its stream go on."""
+    ran: list[str] = []
+    stuck = threading.Event()
+
+    async def work(call: Any) -> str:
+        ran.append(call.task.id)
+        if call.task.id == "t2" and not stuck.is_set():
+            stuck.set()
+            await asyncio.sleep(60)
+        return "done"
+
+    settings = WorkflowOptions(port=None, tools={"work": work})
+    spec = chain(*["work"] * 5)
+
+    def server() -> Any:
+        return running(tmp_path / "home", tcp=False, demo=True, workflow=settings)
+
+    with ExitStack() as first:
+        url = first.enter_context(server()).workflow_unix_url
+        client = connect(url, timeout=30)
+        handle = client.call("submit_workflow", spec)
+        reading = client.read("stream_workflow", handle.workflow_id)
+        events = [next(reading)]
+        while events[-1].task_id != "t2":
+            events.append(next(reading))
+        assert stuck.wait(30)
+        # What was interrupted runs again when the server is back.
+        first.close()
+        with server():
+            events += list(reading)
+            assert client.call("wait_for_workflow", handle.workflow_id, 30).succeeded
+    assert events[-1].type == "WORKFLOW_COMPLETED"
+    numbers = [one.sequence for one in events]
+    assert numbers == sorted(set(numbers))
+    completed = [one.task_id for one in events if one.type == "TASK_COMPLETED"]
+    assert completed == ["t0", "t1", "t2", "t3", "t4"]
+    assert reading.raw.reconnects >= 1
+    assert ran == ["t0", "t1", "t2", "t2", "t3", "t4"]

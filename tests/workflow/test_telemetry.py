@@ -31,6 +31,8 @@ from ostiary.workflow import (
     WorkflowClient,
 )
 from ostiary.workflow.telemetry import worker
+from ostiary.workflow.telemetry.items import Item
+from ostiary.workflow.telemetry.spool import Spool
 from tests.http.peer import Exchange
 
 from .collector import (
@@ -473,6 +475,25 @@ def test_the_file_takes_what_memory_cannot(
     assert balanced(counters)
 
 
+def test_what_was_under_way_goes_before_what_was_put_on_file_meanwhile(
+    start: Start, collector: Collector, tmp_path: Path
+) -> None:
+    answer = threading.Event()
+
+    def late(collector: Collector, exchange: Exchange, body: Any) -> None:
+        answer.wait(30)
+        exchange.answer(503)
+
+    collector.how = late
+    pipeline = start(overflow="spool", spool=tmp_path / "s.db", **LITTLE)
+    fill(pipeline, collector)
+    tell(pipeline, range(6, 20))
+    collector.how = takes
+    answer.set()
+    assert pipeline.flush(30)
+    assert collector.numbers() == list(range(20))
+
+
 def test_memory_is_bounded_by_bytes_too(start: Start, collector: Collector) -> None:
     collector.how = away
     pipeline = start(overflow="drop_oldest", max_bytes=100_000, max_batch=1000)
@@ -544,6 +565,63 @@ def test_a_disk_that_fails_keeps_them_in_memory(
     assert collector.numbers() == list(range(20))
 
 
+def test_a_disk_that_fails_while_the_server_is_away(
+    start: Start, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.how = away
+    pipeline = start(spool=tmp_path / "s.db", max_batch=5)
+    tell(pipeline, range(5))
+    until(lambda: pipeline.counters.spooled == 5)
+    failures: list[int] = []
+
+    def broken(*_: Any, **__: Any) -> int:
+        failures.append(1)
+        raise TelemetryError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.Spool, "add", broken)
+        for begin in (5, 10, 15):
+            before = len(failures)
+            tell(pipeline, range(begin, begin + 5))
+            until(lambda before=before: len(failures) > before)  # type: ignore[misc]
+        assert pipeline.counters.queued == 15
+    collector.how = takes
+    assert pipeline.flush(30)
+    assert collector.numbers() == list(range(20))
+    assert balanced(pipeline.counters)
+
+
+def test_one_at_a_time_reads_the_file(tmp_path: Path) -> None:
+    first, second = (Spool(tmp_path / "s.db", None) for _ in range(2))
+    assert first.claim()
+    assert first.claim(), "twice is once"
+    assert not second.claim()
+    first.release()
+    assert second.claim()
+    assert not first.claim()
+    second.close()
+    assert first.claim()
+    first.close()
+
+
+def test_a_file_gives_out_what_it_took(tmp_path: Path) -> None:
+    spool = Spool(tmp_path / "s.db", 7)
+    items = [Item("events", b"%d" % number) for number in range(9)]
+    assert spool.add(items[3:6]) == 3
+    assert spool.add(items[:3], first=True) == 3
+    assert spool.add(items[6:]) == 1, "it is full"
+    assert spool.count() == 7
+    found, places = spool.head(4, 1000)
+    assert found == items[:4]
+    spool.remove(places[0], places[1])
+    found, _ = spool.head(100, 3)
+    assert found == items[2:5], "so many bytes"
+    assert spool.head(100, 0)[0] == items[2:3], "one at least"
+    spool.close()
+    assert spool.count() == 5, "it opens again"
+    spool.close()
+
+
 # --- its end
 
 
@@ -576,13 +654,24 @@ def test_what_is_lost_at_the_end_is_told(
 def test_close_does_not_wait_for_a_server_that_hangs(
     start: Start, collector: Collector, tmp_path: Path
 ) -> None:
-    collector.how = hangs
+    answer, answered = threading.Event(), threading.Event()
+
+    def late(collector: Collector, exchange: Exchange, body: Any) -> None:
+        answer.wait(30)
+        takes(collector, exchange, body)
+        answered.set()
+
+    collector.how = late
     pipeline = start(spool=tmp_path / "s.db", max_batch=2)
     tell(pipeline, range(6))
     until(lambda: bool(collector.batches))
     counters = pipeline.close(0.05)
     assert counters.spooled == 6
     assert balanced(counters)
+    answer.set()
+    assert answered.wait(30)
+    until(lambda: not any(one.name == "ostiary-telemetry" for one in threading.enumerate()))
+    assert pipeline.counters == counters, "an answer that comes too late changes nothing"
 
 
 def test_a_pipeline_stays_in_its_process(start: Start) -> None:
