@@ -86,7 +86,6 @@ WITH_EXTRA: dict[str, set[str]] = {
     "runtime/ecdsa.py": {"cryptography"},
     "telemetry/otel.py": {"opentelemetry"},
     "workflow/telemetry/otel.py": {"opentelemetry"},
-    "workflow/telemetry/otel.py": {"opentelemetry"},
 }
 
 
