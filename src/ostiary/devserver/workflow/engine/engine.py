@@ -48,7 +48,7 @@ _TIDY: Final = 256
 _read_spec = reader(WorkflowSpec)
 _read_principal = reader(Principal)
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder().decode
+_decode = msgspec.json.Decoder(dict[str, Any]).decode
 
 
 @final

@@ -207,6 +207,7 @@ class Records:
 
     def spec(self, number: int) -> bytes:
         """Return what a workflow's latest round was asked to run."""
+        spec: bytes
         (spec,) = self._db.execute(
             "SELECT spec FROM workflows WHERE number = ?", (number,)
         ).fetchone()

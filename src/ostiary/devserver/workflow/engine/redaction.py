@@ -23,10 +23,10 @@ def redacted(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         return {
             name: _HIDDEN if _SECRET.search(str(name)) else redacted(one, depth + 1)
-            for name, one in cast("dict[Any, Any]", value).items()
+            for name, one in cast("dict[str, Any]", value).items()
         }
     if isinstance(value, list):
-        return [redacted(one, depth + 1) for one in cast("list[Any]", value)]
+        return [redacted(one, depth + 1) for one in cast("list[object]", value)]
     if isinstance(value, str) and len(value) > _LONGEST:
         return value[:_LONGEST] + "..."
     return value

@@ -12,6 +12,7 @@ import asyncio
 import heapq
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final, final
 
 import msgspec
@@ -255,7 +256,7 @@ class Round:
                     name = names[heapq.heappop(ready)]
                     work = asyncio.ensure_future(self._run_one(name))
                     running.add(work)
-                    work.add_done_callback(lambda work, name=name: ended.put_nowait((name, work)))
+                    work.add_done_callback(partial(_ended, ended, name))
                 if not running:
                     return
                 name, work = await ended.get()
@@ -356,6 +357,12 @@ class Round:
     def gate_of(self, name: str) -> GateConfig | None:
         """Return the gate that judges a task's result."""
         return self.settings.gates.get(name) or self.settings.gates.get("*")
+
+
+def _ended(
+    ended: asyncio.Queue[tuple[str, asyncio.Task[None]]], name: str, work: asyncio.Task[None]
+) -> None:
+    ended.put_nowait((name, work))
 
 
 def _anew(task: TaskRecord) -> TaskRecord:

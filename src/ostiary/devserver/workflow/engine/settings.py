@@ -72,7 +72,7 @@ def _gates(
     if not isinstance(given, Mapping):
         problems.append(("context.gates", "maps ids of tasks, or *, to gates"))
         return gates
-    for name, raw in cast("Mapping[Any, Any]", given).items():
+    for name, raw in cast("Mapping[str, Any]", given).items():
         path = f"context.gates.{name}"
         if name != "*" and name not in tasks:
             problems.append((path, "is no task of this workflow"))

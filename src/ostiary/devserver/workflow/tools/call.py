@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, TypeVar, overload
+from typing import Any, Final, TypeVar, cast, overload
 
 import msgspec
 
@@ -153,6 +153,8 @@ def is_coroutine_function(function: Callable[..., Any]) -> bool:
 
 
 def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
-    while isinstance(function, partial):
-        function = function.func  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return inspect.unwrap(function)
+    inner: Any = function
+    while isinstance(inner, partial):
+        inner = cast("partial[object]", inner).func
+    found: Callable[..., Any] = inspect.unwrap(inner)
+    return found

@@ -76,7 +76,7 @@ class Registry:
         named: Any = getattr(found, "TOOLS", None) if isinstance(found, ModuleType) else found
         added = False
         if isinstance(named, Mapping):
-            for each, function in cast("Mapping[Any, Any]", named).items():
+            for each, function in cast("Mapping[object, Any]", named).items():
                 if not isinstance(each, str) or not callable(function):
                     raise DevserverError(f"TOOLS of {what} maps names to functions")
                 self.add(cast("Function", function), each)

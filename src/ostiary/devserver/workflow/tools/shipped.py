@@ -184,10 +184,10 @@ def http_get(call: ToolCall, *, allow_hosts: frozenset[str], limits: Limits) -> 
 
 def _headers(call: ToolCall, host: bytes) -> list[tuple[bytes, bytes]]:
     given: Any = call.inputs.get("headers") or {}
-    if not isinstance(given, dict) or len(cast("dict[Any, Any]", given)) > _MOST_HEADERS:
+    if not isinstance(given, dict) or len(cast("dict[str, Any]", given)) > _MOST_HEADERS:
         raise ToolError(f"headers maps up to {_MOST_HEADERS} names to text", retry=False)
     headers = [(b"Host", host), (b"Accept", b"*/*"), (b"Connection", b"close")]
-    for name, value in cast("dict[Any, Any]", given).items():
+    for name, value in cast("dict[str, Any]", given).items():
         if not isinstance(value, str) or not str(value).isascii() or not str(name).isascii():
             raise ToolError("a header is text in ASCII", retry=False)
         if str(name).lower() in {"host", "connection", "content-length", "transfer-encoding"}:
