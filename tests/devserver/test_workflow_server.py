@@ -803,6 +803,40 @@ def test_a_workflow_that_was_cut_off_goes_on(tmp_path: Path) -> None:
     assert len(count) == len(set(count)) == 2
 
 
+@pytest.mark.parametrize("outcome", ["success", "failed"])
+def test_a_request_that_was_cut_off_is_answered_by_its_key(tmp_path: Path, outcome: str) -> None:
+    gate = Gate()
+    ends: list[str] = []
+
+    def end(call: Any) -> str:
+        ends.append(outcome)
+        if outcome == "failed":
+            raise ValueError("no")
+        return outcome
+
+    flow = workflow("keyed", task("gate"), task("end"))
+    options = WorkflowOptions(port=None, tools={"gate": gate, "end": end})
+    with running(tmp_path, tcp=False, workflow=options, stop_grace=0.1) as one:
+        api = WorkflowApi(one)
+        web = Web(api.socket, headers=api.headers | {"Idempotency-Key": "mine"})
+        web.send("POST", "/api/v1/workflows/execute", {"workflow": flow})
+        assert gate.entered.wait(30)
+    web.close()
+    gate.open.set()
+    with running(tmp_path, tcp=False, workflow=options) as one:
+        api = WorkflowApi(one)
+        answers = [
+            api.call("POST", "workflows/execute", {"workflow": flow}, Idempotency_Key="mine")
+            for _ in range(2)
+        ]
+        assert [one.status for one in answers] == [200, 200]
+        assert answers[0].document["task_results"]["end"]["status"] == outcome
+        assert answers[0].document == answers[1].document
+        # One answer is not for ever: who asks anew with another key has it tried again.
+        api.call("POST", "workflows/execute", {"workflow": flow}, Idempotency_Key="other")
+    assert ends == ([outcome] if outcome == "success" else [outcome] * 2)
+
+
 def test_how_often_can_be_limited() -> None:
     options = WorkflowOptions(port=None, requests_per_minute=2)
     with running(tcp=False, workflow=options) as one:

@@ -6,14 +6,17 @@ Neighbours: `engine` runs them, `progress` streams what they do.
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final, cast, final
 
+import msgspec
 from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from ...workflow.enums import WorkflowState
-from ...workflow.models import Principal, WorkflowSpec
+from ...workflow.models import Principal, WorkflowSpec, wire
+from ..documents import Documents
 from ..http.front import Json
 from .context import Context, guarded
 from .keys import Caller, caller_of
@@ -38,6 +41,8 @@ __all__ = ["Execution"]
 _PAGE: Final = 50
 _MOST: Final = 500
 _LONGEST_ID: Final = 1_000
+_KEPT: Final = 10_000
+_PRUNE_EVERY: Final = 500
 _RUNNING: Final = frozenset(
     {WorkflowState.PENDING, WorkflowState.RUNNING, WorkflowState.CANCELLING}
 )
@@ -51,6 +56,9 @@ class Execution:
         self._context = context
         self._engine = context.engine
         self._progress = Progress(context)
+        # Which requests with an Idempotency-Key have set a workflow off.
+        self._begun = Documents(context.store, "begun", float)
+        self._since_pruned = 0
 
     def routes(self) -> list[BaseRoute]:
         see = ("read", "execute")
@@ -85,10 +93,30 @@ class Execution:
             "approval_token": text(body, "approval_token", "approvalToken"),
             "rerun": bool(rerun),
         }
-        if not _waits(request):
+        waits = _waits(request)
+        mark = _mark(request, caller, spec)
+        if mark is None or not self._has_begun(mark):
             status = await self._engine.submit(spec, **asked)
+            if mark is not None:
+                self._begin(mark)
+        else:
+            # It was set off for this very request, by a server that has stopped since then.
+            status = self._engine.status(spec.id)
+        if not waits:
             return Json(status, status=202 if status["status"] in _RUNNING else 200)
-        return Json(await self._engine.execute(spec, **asked))
+        return Json(await self._engine.result(spec.id))
+
+    def _has_begun(self, mark: str) -> bool:
+        begun = self._begun.get(mark)
+        ttl = self._context.workflow.idempotency_ttl
+        return begun is not None and self._context.clock.wall() - begun <= ttl
+
+    def _begin(self, mark: str) -> None:
+        self._begun.put(mark, self._context.clock.wall())
+        self._since_pruned += 1
+        if self._since_pruned >= _PRUNE_EVERY:
+            self._since_pruned = 0
+            self._begun.keep(_KEPT)
 
     async def _status(self, request: Request) -> ASGIApp:
         return Json(self._engine.status(request.path_params["id"]))
@@ -145,6 +173,15 @@ def _principal(caller: Caller, context: dict[str, Any] | None) -> Principal:
         return caller.principal
     caller.require("admin")
     return model(Principal, given, "context.principal")
+
+
+def _mark(request: Request, caller: Caller, spec: WorkflowSpec) -> str | None:
+    """Return what a request with an Idempotency-Key is known by after a restart."""
+    key = request.headers.get("idempotency-key")
+    if key is None:
+        return None
+    said = msgspec.json.encode([caller.name, key, wire(spec)], order="sorted")
+    return hashlib.sha256(said).hexdigest()
 
 
 def _waits(request: Request) -> bool:

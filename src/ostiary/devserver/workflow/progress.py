@@ -41,7 +41,8 @@ class Progress:
         """Answer with a page of events, or with a stream if that is what the caller accepts."""
         name = request.path_params["id"]
         after = _after(request)
-        if "text/event-stream" not in request.headers.get("accept", ""):
+        wants = request.headers.get("accept", "")
+        if "text/event-stream" not in wants or request.method == "HEAD":
             return Json(await self._page(name, after or 0, limit(request, _PAGE, _MOST)))
         # A workflow that is unknown is refused before the stream begins.
         async with self._told(name, after, follow=False) as found:
