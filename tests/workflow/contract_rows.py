@@ -108,6 +108,14 @@ ROWS = [
         RESULT,
         m.WorkflowExecutionResult,
     ),
+    Row(
+        "get_workflow_spec",
+        ("ledger-7",),
+        "GET /workflows/ledger-7/spec",
+        None,
+        SPEC,
+        m.WorkflowSpec,
+    ),
     Row("cancel_workflow", ("ledger-7",), "POST /workflows/ledger-7/cancel", None, CANCELLED),
     Row(
         "list_workflows",
@@ -253,6 +261,13 @@ ROWS = [
         {"events": [EVENT], "next_cursor": "c"},
         m.TelemetryPage,
         {"limit": 9},
+    ),
+    Row(
+        "get_summary",
+        (60_000,),
+        "GET /observability/summary?time_range_ms=60000",
+        None,
+        {"total_events": 4},
     ),
     Row("get_trace", ("trace-9f",), "GET /observability/traces/trace-9f", None, [SPAN], m.Span),
 ]

@@ -74,6 +74,7 @@ def test_a_workflow_runs(client: Client, embedded: RunningVault) -> None:
     assert (result.workflow_id, result.correlation_id) == (spec["id"], "trace-001")
     assert list(result.task_results) == ["t0", "t1", "t2", "t3"]
     assert (embedded.workflow_files / "output.json").exists()
+    assert client.call("get_workflow_spec", spec["id"]).to_dict() == spec
     status = client.call("get_workflow_status", spec["id"])
     assert (status.status, status.progress, status.outcome) == ("completed", 1, "success")
     assert [task.status for task in status.tasks] == ["completed"] * 4
@@ -239,6 +240,12 @@ def test_telemetry(client: Client, embedded: RunningVault) -> None:
     assert [one.value for one in paged] == [*range(7)]
     outer, inner = client.call("get_trace", trace)
     assert (outer.name, inner.name, inner.parent_id) == ("outer", "inner", outer.id)
+
+
+def test_the_server_s_figures(client: Client) -> None:
+    client.call("execute_workflow", chain("read_file"))
+    assert client.call("get_summary")["total_events"] > 0
+    assert client.call("get_summary", 0)["total_events"] == 0
 
 
 def test_reports_count_once(client: Client) -> None:

@@ -28,6 +28,7 @@ from .models import (
     WorkflowEvent,
     WorkflowExecutionResult,
     WorkflowPage,
+    WorkflowSpec,
     WorkflowStatus,
     reader,
 )
@@ -72,6 +73,7 @@ SUBMIT = _one("POST", "/api/v1/workflows/execute", WorkflowStatus)
 WORKFLOWS = _one("GET", "/api/v1/workflows", WorkflowPage)
 STATUS = _one("GET", "/api/v1/workflows/{workflow_id}/status", WorkflowStatus)
 RESULT = _one("GET", "/api/v1/workflows/{workflow_id}/result", WorkflowExecutionResult)
+SPEC = _one("GET", "/api/v1/workflows/{workflow_id}/spec", WorkflowSpec)
 CANCEL = _any("POST", "/api/v1/workflows/{workflow_id}/cancel")
 EVENTS = _one("GET", "/api/v1/workflows/{workflow_id}/events", EventPage)
 EVENT_STREAM = _one("GET", "/api/v1/workflows/{workflow_id}/events", WorkflowEvent)
@@ -97,4 +99,5 @@ BATCH_REPORT = _one("POST", "/api/v1/observability/batch", TelemetryAccepted, id
 METRICS = _many("GET", "/api/v1/observability/metrics", Metric)
 METRIC_PAGE = _one("GET", "/api/v1/observability/metrics", MetricPage)
 TELEMETRY = _one("GET", "/api/v1/observability/events", TelemetryPage)
+SUMMARY = _any("GET", "/api/v1/observability/summary")
 TRACE = _many("GET", "/api/v1/observability/traces/{trace_id}", Span)

@@ -214,6 +214,18 @@ class AsyncReportCalls:
         """Return a trace's spans by their start; an unknown one has none."""
         return await self._pool.call(routes.TRACE, trace_id, timeout=timeout)
 
+    async def get_summary(
+        self, time_range_ms: int | None = None, *, timeout: Timeout = UNSET
+    ) -> dict[str, Any]:
+        """Return the server's figures of the last so many milliseconds; None is all it has.
+
+        How often steps succeed, how soon they recover, how often a person is asked.
+        """
+        query: dict[str, Any] = {}
+        if time_range_ms is not None:
+            query["time_range_ms"] = bodies.whole("time_range_ms", time_range_ms, 0, 1 << 50)
+        return await self._pool.call(routes.SUMMARY, query=query, timeout=timeout)
+
 
 def _metrics(
     limit: int | None,

@@ -113,6 +113,12 @@ class AsyncRunCalls:
         """Return how a workflow ended; `ConflictError` while it runs."""
         return await self._pool.call(routes.RESULT, workflow_id, timeout=timeout)
 
+    async def get_workflow_spec(
+        self, workflow_id: str, *, timeout: Timeout = UNSET
+    ) -> WorkflowSpec:
+        """Return a workflow as it was submitted, with all its dependencies in one place."""
+        return await self._pool.call(routes.SPEC, workflow_id, timeout=timeout)
+
     async def cancel_workflow(
         self, workflow_id: str, *, timeout: Timeout = UNSET, idempotency_key: Key = None
     ) -> dict[str, Any]:

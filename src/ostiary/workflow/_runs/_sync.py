@@ -113,6 +113,10 @@ class RunCalls:
         """Return how a workflow ended; `ConflictError` while it runs."""
         return self._pool.call(routes.RESULT, workflow_id, timeout=timeout)
 
+    def get_workflow_spec(self, workflow_id: str, *, timeout: Timeout = UNSET) -> WorkflowSpec:
+        """Return a workflow as it was submitted, with all its dependencies in one place."""
+        return self._pool.call(routes.SPEC, workflow_id, timeout=timeout)
+
     def cancel_workflow(
         self, workflow_id: str, *, timeout: Timeout = UNSET, idempotency_key: Key = None
     ) -> dict[str, Any]:
