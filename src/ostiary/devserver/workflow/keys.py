@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import hmac
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, final
 
@@ -116,9 +115,6 @@ class Keys:
 
 def caller_of(given: Request | Scope) -> Caller:
     """Return who sent a request."""
-    scope: Mapping[str, object] = given.scope if isinstance(given, Request) else given
-    state = scope["state"]
-    assert isinstance(state, dict)
-    caller = state["caller"]
-    assert isinstance(caller, Caller)
+    scope = given.scope if isinstance(given, Request) else given
+    caller: Caller = scope["state"]["caller"]
     return caller

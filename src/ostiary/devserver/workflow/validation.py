@@ -40,10 +40,10 @@ class Validation:
 
     async def _validate(self, request: Request) -> ASGIApp:
         body = await read_object(request)
-        raw = body.get("commit")
+        raw: Any = body.get("commit")
         if isinstance(raw, dict) and "data" not in raw:
             raise refused([("commit.data", "is required; null is a value")])
-        commit = model(Commit, raw, "commit")
+        commit = model(Commit, cast("object", raw), "commit")
         config = model(GateConfig, member(body, "gate_config", "gateConfig"), "gate_config")
         result = self._gate.validate(commit, config, owner=caller_of(request).name)
         return Json(wire(result))
