@@ -7,7 +7,6 @@ of the workflow server keep their `Documents` here.
 from __future__ import annotations
 
 import logging
-import os
 import sqlite3
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -16,8 +15,7 @@ from typing import Any, Final, Generic, TypeVar, final
 
 import msgspec
 
-from .faults import DevserverError
-from .home import create_private
+from .database import open_database
 
 __all__ = ["Documents", "Store"]
 
@@ -33,7 +31,6 @@ CREATE TABLE IF NOT EXISTS documents (
 CREATE INDEX IF NOT EXISTS by_age ON documents (kind, number);
 CREATE INDEX IF NOT EXISTS by_owner ON documents (kind, owner, number);
 """
-_VERSION: Final = 1
 
 _encode = msgspec.json.Encoder().encode
 
@@ -46,36 +43,7 @@ class Store:
         self.path = path
         self._open = 0
         self._closed = False
-        create_private(path, b"")
-        if os.stat(path).st_mode & 0o077:
-            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
-        try:
-            self.db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self.db.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            raise DevserverError(
-                f"cannot open {path} as a store of documents: {error}; move it away"
-            ) from None
-
-    def _prepare(self) -> None:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "busy_timeout=2000",
-            "journal_size_limit=16777216",
-        ):
-            self.db.execute(f"PRAGMA {pragma}")
-        (version,) = self.db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise DevserverError(f"{self.path} was made by a newer version; upgrade to open it")
-        self.db.executescript(_SCHEMA)
-        self.db.execute(f"PRAGMA user_version={_VERSION}")
+        self.db = open_database(path, "a memory of this server", _SCHEMA)
 
     @contextmanager
     def transaction(self) -> Generator[None]:

@@ -6,7 +6,6 @@ Nothing is answered before `commit`. Secrets arrive here sealed. Neighbours: `se
 
 from __future__ import annotations
 
-import os
 import sqlite3
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import Any
 import msgspec
 
 from .audit import Head, Row, read_head
+from .database import open_database
 from .faults import DevserverError
-from .home import create_private
 from .policy import Policy
 from .seal import Wrapping
 
@@ -36,7 +35,6 @@ CREATE TABLE IF NOT EXISTS audit (
     reason TEXT NOT NULL, metadata TEXT NOT NULL, prev BLOB NOT NULL, mac BLOB NOT NULL
 );
 """
-_VERSION = 1
 _encode = msgspec.json.Encoder().encode
 
 
@@ -82,40 +80,15 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        # SQLite gives its side files the mode of the main one.
-        create_private(path, b"")
-        if os.stat(path).st_mode & 0o077:
-            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            raise DevserverError(f"cannot open {path} as a vault: {error}") from None
+        self._db = open_database(
+            path,
+            "a vault",
+            _SCHEMA,
+            # What is removed is overwritten, not just unlinked.
+            pragmas=("foreign_keys=ON", "secure_delete=ON"),
+        )
         self._open = False
         self._dirty = False
-
-    def _prepare(self) -> None:
-        db = self._db
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "foreign_keys=ON",
-            "secure_delete=ON",  # a removed ciphertext is overwritten, not just unlinked
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "busy_timeout=2000",
-            "journal_size_limit=16777216",
-        ):
-            db.execute(f"PRAGMA {pragma}")
-        (version,) = db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise DevserverError(f"{self.path} was made by a newer version; upgrade to open it")
-        db.executescript(_SCHEMA)
-        db.execute(f"PRAGMA user_version={_VERSION}")
 
     # -- reading, once ------------------------------------------------------
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 from pathlib import Path
 from typing import Any, Final, final
 
 import msgspec
 
+from ..database import open_database
 from ..faults import DevserverError
-from ..home import create_private
 
 __all__ = ["Trace", "Traces"]
 
@@ -27,7 +26,6 @@ CREATE TABLE IF NOT EXISTS traces (
     number INTEGER PRIMARY KEY, trace_id TEXT NOT NULL UNIQUE, trace BLOB NOT NULL
 );
 """
-_VERSION: Final = 1
 _KEPT: Final = 100_000
 _PRUNE_EVERY: Final = 1_000
 
@@ -67,36 +65,7 @@ class Traces:
         self._waiting: list[Trace] = []
         self._committed: asyncio.Future[None] | None = None
         self._since_pruned = 0
-        create_private(path, b"")
-        if os.stat(path).st_mode & 0o077:
-            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            raise DevserverError(
-                f"cannot open {path} as a record of traces: {error}; move it away"
-            ) from None
-
-    def _prepare(self) -> None:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "busy_timeout=2000",
-            "journal_size_limit=16777216",
-        ):
-            self._db.execute(f"PRAGMA {pragma}")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise DevserverError(f"{self.path} was made by a newer version; upgrade to open it")
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={_VERSION}")
+        self._db = open_database(path, "a record of traces", _SCHEMA)
 
     def begin(self, trace: Trace) -> None:
         """Make a trace known while its command runs."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -18,8 +17,7 @@ import msgspec
 
 from ...workflow.models import Metric, Span, TelemetryEvent, wire
 from ..clock import Clock
-from ..faults import DevserverError
-from ..home import create_private
+from ..database import open_database
 from ..http.refusals import HttpRefusal
 from .reading import seconds, zulu
 
@@ -50,7 +48,6 @@ CREATE TABLE IF NOT EXISTS spans (
 );
 CREATE INDEX IF NOT EXISTS spans_by_trace ON spans (trace_id, at, number);
 """
-_VERSION: Final = 1
 _KINDS: Final[tuple[Kind, ...]] = ("events", "metrics", "spans")
 _PRUNE_EVERY: Final = 1_000
 
@@ -101,36 +98,7 @@ class Telemetry:
         self._planned = False
         self._closed = False
         self._since_pruned = _PRUNE_EVERY
-        create_private(path, b"")
-        if os.stat(path).st_mode & 0o077:
-            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
-        try:
-            self._db = sqlite3.connect(path, isolation_level=None)
-            try:
-                self._prepare()
-            except BaseException:
-                self._db.close()
-                raise
-        except sqlite3.DatabaseError as error:
-            raise DevserverError(
-                f"cannot open {path} as a record of telemetry: {error}; move it away"
-            ) from None
-
-    def _prepare(self) -> None:
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "busy_timeout=2000",
-            "journal_size_limit=16777216",
-        ):
-            self._db.execute(f"PRAGMA {pragma}")
-        (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version > _VERSION:
-            raise DevserverError(f"{self.path} was made by a newer version; upgrade to open it")
-        self._db.executescript(_SCHEMA)
-        self._db.execute(f"PRAGMA user_version={_VERSION}")
+        self._db = open_database(path, "a record of telemetry", _SCHEMA)
 
     # -- writing ------------------------------------------------------------
 

@@ -10,15 +10,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final, final
 
+from ...database import open_database
 from ...faults import DevserverError
-from ...home import create_private
 
 __all__ = ["LINGER", "Ledger", "LedgerError"]
 
@@ -76,21 +75,11 @@ class Ledger:
         self._over = False
         self._failed: str | None = None
         self.commits = 0
-        create_private(path, b"")
-        if os.stat(path).st_mode & 0o077:
-            raise DevserverError(f"{path} is readable by others; run `chmod 600 {path}`")
-        try:
-            self.reader = _opened(path, synchronous)
-            self.reader.executescript(_SCHEMA)
-        except sqlite3.DatabaseError as error:
-            problem = str(error)
-        else:
-            self._writer = threading.Thread(
-                target=self._work, args=(path, synchronous), name="ostiary-ledger", daemon=True
-            )
-            self._writer.start()
-            return
-        raise DevserverError(f"cannot open {path} as the engine's ledger: {problem}; move it away")
+        self.reader = _opened(path, synchronous)
+        self._writer = threading.Thread(
+            target=self._work, args=(path, synchronous), name="ostiary-ledger", daemon=True
+        )
+        self._writer.start()
 
     def write(self, statement: str, parameters: Sequence[Any], topic: Any = None) -> None:
         """Queue one statement; those of one thread are carried out in their order."""
@@ -130,7 +119,7 @@ class Ledger:
     def _work(self, path: Path, synchronous: str) -> None:
         try:
             db = _opened(path, synchronous)
-        except sqlite3.Error as error:
+        except DevserverError as error:
             self._fail(str(error), [])
             return
         try:
@@ -191,21 +180,8 @@ class Ledger:
 
 
 def _opened(path: Path, synchronous: str) -> sqlite3.Connection:
-    db = sqlite3.connect(path, isolation_level=None, cached_statements=64)
-    try:
-        for pragma in (
-            "busy_timeout=10000",
-            "journal_mode=WAL",
-            f"synchronous={synchronous}",
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "journal_size_limit=16777216",
-        ):
-            db.execute(f"PRAGMA {pragma}")
-    except BaseException:
-        db.close()
-        raise
-    return db
+    pragmas = (f"synchronous={synchronous}", "busy_timeout=10000")
+    return open_database(path, "the engine's ledger", _SCHEMA, pragmas=pragmas)
 
 
 def _commit(db: sqlite3.Connection, writes: list[_Write]) -> None:
