@@ -331,6 +331,23 @@ def test_a_gate_is_for_its_task(run, judged) -> None:
     run(main())
 
 
+def test_a_gate_sees_what_the_task_came_to_before_it_was_undone(run, judged) -> None:
+    async def main() -> None:
+        judged.tool("count", [{"version": 2}, {"version": 1}])
+        judged.tool("bad", [fails()])
+        judged.tool("undo")
+        async with judged.open():
+            spec = workflow(
+                task("a", "count", compensation_action={"tool": "undo"}), task("b", "bad")
+            )
+            context = {"gates": {"a": gates("monotonic")["gates"]["*"]}}
+            assert (await judged.execute(spec, context=context))["status"] == "partial"
+            result = await judged.execute(spec, context=context)
+            assert result["task_results"]["a"]["failure_code"] == "CONFLICT"
+
+    run(main())
+
+
 def test_ignoring_takes_the_result_all_the_same(run, judged) -> None:
     async def main() -> None:
         async with judged.open():

@@ -321,6 +321,25 @@ def test_what_ends_all_the_same_is_done_and_undone(run, slow) -> None:
     run(main())
 
 
+def test_cancelling_interrupts_a_wait_for_another_run_s_key(run, slow) -> None:
+    async def main() -> None:
+        slow.tool("hang", hang)
+        async with slow.open() as engine:
+            same = task("a", "hang", idempotency_key="k")
+            await engine.submit(workflow(same, id="one"), principal=BOT)
+            await until(lambda: slow.calls)
+            await engine.submit(workflow(same, id="two"), principal=BOT)
+            await engine.cancel("two")
+            result = await engine.result("two")
+            assert statuses(result) == {"a": "skipped"}
+            await engine.cancel("one")
+            assert statuses(await engine.result("one")) == {"a": "failed"}
+            slow.tool("hang")
+            assert (await slow.execute(workflow(same, id="three")))["status"] == "success"
+
+    run(main())
+
+
 def test_cancelling_reaches_all_that_run(run, slow) -> None:
     async def main() -> None:
         slow.tool("hang", hang)

@@ -430,15 +430,16 @@ def test_who_follows_hears_everything_once_and_then_the_end(run, tmp_path: Path)
     run(main())
 
 
-def test_kills_lose_nothing_and_repeat_nothing(root: Path) -> None:
+@pytest.mark.parametrize("more", [[], ["--undo"], ["--concurrency", "4"]], ids=" ".join)
+def test_kills_lose_nothing_and_repeat_nothing(root: Path, more: list[str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "tests.devserver.workflow_kills", "--kills", "6", "--tasks", "60",
-         "--seed", "7", "--json"],
+        [sys.executable, "-m", "tests.devserver.workflow_kills", "--kills", "6", "--tasks", "40",
+         "--seed", "7", "--json", *more],
         cwd=root, capture_output=True, text=True, timeout=100, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     figures = msgspec.json.decode(done.stdout)
-    assert figures["kills"] == 6
+    assert figures["kills_before_the_end"] == 6
     assert figures["finished_that_ran_again"] == 0
     assert figures["lost"] == 0
     assert figures["other_keys"] == 0

@@ -5,7 +5,8 @@
 A workflow of 200 tasks runs in a process of its own, which is killed with SIGKILL at a random
 moment of its work and started again, 50 times; then it may finish. Each task leaves a line with
 its idempotency key in a file when its effect happens. What has a checkpoint on the disk at a
-kill must leave no line after it.
+kill must leave no line after it. `--undo` has the last task fail, so that the kills meet the undoing
+of the others too; `--concurrency` runs several at once.
 """
 
 from __future__ import annotations
@@ -25,31 +26,43 @@ from pathlib import Path
 from typing import Any
 
 from ostiary.devserver.workflow.engine.engine import Engine
-from ostiary.devserver.workflow.tools import Registry, ToolCall, tool
+from ostiary.devserver.workflow.tools import Registry, ToolCall, ToolError, tool
 from ostiary.workflow.models import Principal, TaskSpec, WorkflowSpec
 
 ID = "killed"
 
 
-def spec_of(tasks: int, seed: int) -> WorkflowSpec:
-    """Return a workflow in which each task waits for up to three before it."""
+def spec_of(tasks: int, seed: int, undo: bool) -> WorkflowSpec:
+    """Return a workflow in which each task waits for up to three before it.
+
+    With `undo` the last of `tasks` fails, and all the others are undone.
+    """
     order = random.Random(seed)
     names = [f"t{number}" for number in range(tasks)]
     return WorkflowSpec(
         id=ID,
         name="killed again and again",
         tasks=[
-            TaskSpec(id=name, name=name, type="action", tool_name="effect", inputs={"n": at})
+            TaskSpec(
+                id=name,
+                name=name,
+                type="action",
+                tool_name="fail" if undo and at == tasks - 1 else "effect",
+                inputs={"n": at},
+                compensation_action={"tool": "effect"} if undo else None,
+            )
             for at, name in enumerate(names)
         ],
-        dependencies={
+        dependencies={names[-1]: names[:-1]}
+        if undo
+        else {
             name: order.sample(names[max(0, at - 12) : at], min(at, order.randint(0, 3)))
             for at, name in enumerate(names)
         },
     )
 
 
-async def live(home: Path, tasks: int, seed: int, concurrency: int) -> None:
+async def live(home: Path, spec: WorkflowSpec, concurrency: int) -> None:
     """Run the workflow, or what is left of it, to its end."""
     effects = os.open(home / "effects", os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
@@ -58,17 +71,22 @@ async def live(home: Path, tasks: int, seed: int, concurrency: int) -> None:
         await asyncio.sleep(0.002)
         for waited in call.task.depends_on or ():
             assert waited in call.upstream
-        os.write(effects, f"{call.task.id} {call.idempotency_key}\n".encode())
+        sign = "-" if call.compensates else ""
+        os.write(effects, f"{sign}{call.task.id} {call.idempotency_key}\n".encode())
         await asyncio.sleep(0.002)
         return {"upstream": sorted(call.upstream)}
 
+    def fail(call: ToolCall) -> None:
+        raise ToolError("as it should")
+
     tools = Registry()
     tools.add(effect)
+    tools.add(fail, "fail")
     engine = Engine(home / "workflow.db", tools=tools)
     await engine.start()
     if not await engine.resume_all():
         await engine.submit(
-            spec_of(tasks, seed),
+            spec,
             principal=Principal(id="bot", type="agent", permissions=[]),
             context={"concurrency": concurrency},
         )
@@ -77,12 +95,12 @@ async def live(home: Path, tasks: int, seed: int, concurrency: int) -> None:
     (home / "result").write_text(json.dumps(result))
 
 
-def child(home: Path, tasks: int, seed: int, concurrency: int) -> int:
+def child(home: Path, spec: WorkflowSpec, concurrency: int) -> int:
     """Start a life of the engine; return its process."""
     process = os.fork()
     if process == 0:
         try:
-            asyncio.run(live(home, tasks, seed, concurrency))
+            asyncio.run(live(home, spec, concurrency))
             os._exit(0)
         except BaseException:  # noqa: BLE001 - nothing of it may reach the parent
             import traceback
@@ -93,7 +111,7 @@ def child(home: Path, tasks: int, seed: int, concurrency: int) -> int:
 
 
 def finished(home: Path) -> set[str]:
-    """Return the tasks that have a checkpoint on the disk."""
+    """Return what has a checkpoint on the disk; an undone task with a minus too."""
     if not (home / "workflow.db").exists():
         return set()
     db = sqlite3.connect(home / "workflow.db")
@@ -103,7 +121,14 @@ def finished(home: Path) -> set[str]:
         return set()  # killed before there was a table
     finally:
         db.close()
-    return {name for name, record in rows if json.loads(record).get("state") == "completed"}
+    found: set[str] = set()
+    for name, record in rows:
+        read = json.loads(record)
+        if read.get("state") == "completed":
+            found.add(name)
+        if read.get("undone") == "done":
+            found.add(f"-{name}")
+    return found
 
 
 def effects(home: Path) -> list[tuple[str, str]]:
@@ -115,16 +140,22 @@ def effects(home: Path) -> list[tuple[str, str]]:
     return [(name, key) for name, _, key in (line.partition(" ") for line in lines)]
 
 
-def torment(home: Path, kills: int, tasks: int, seed: int, concurrency: int) -> dict[str, Any]:
+def torment(
+    home: Path, kills: int, tasks: int, seed: int, concurrency: int, undo: bool
+) -> dict[str, Any]:
     """Kill and restart until that was often enough; return the figures."""
+    spec = spec_of(tasks, seed, undo)
+    due = {task.id for task in spec.tasks}
+    if undo:
+        due = {sign + name for name in due - {f"t{tasks - 1}"} for sign in ("", "-")}
     moments = random.Random(seed)
     again: list[str] = []
     killed = cut_off = before_end = 0
     while killed < kills:
         done, there = finished(home), len(effects(home))
-        process = child(home, tasks, seed, concurrency)
+        process = child(home, spec, concurrency)
         # So many effects that the last kill still meets work to do, then anywhere in the next.
-        left = (tasks - len(done)) // (kills - killed)
+        left = (len(due) - len(done)) // (kills - killed)
         wanted = there + moments.randint(0, max(0, min(left, 2 * left - 1)))
         while len(effects(home)) <= wanted:
             if os.waitpid(process, os.WNOHANG)[0]:
@@ -139,9 +170,9 @@ def torment(home: Path, kills: int, tasks: int, seed: int, concurrency: int) -> 
         again += [name for name, _ in effects(home)[there:] if name in done]
         happened = {name for name, _ in effects(home)}
         cut_off += len(happened - finished(home))
-        before_end += len(finished(home)) < tasks
+        before_end += len(finished(home)) < len(due)
     done, there = finished(home), len(effects(home))
-    process = child(home, tasks, seed, concurrency)
+    process = child(home, spec, concurrency)
     _, status = os.waitpid(process, 0)
     again += [name for name, _ in effects(home)[there:] if name in done]
     result = json.loads((home / "result").read_text()) if (home / "result").exists() else {}
@@ -149,12 +180,9 @@ def torment(home: Path, kills: int, tasks: int, seed: int, concurrency: int) -> 
     keys: dict[str, set[str]] = {}
     for name, key in effects(home):
         keys.setdefault(name, set()).add(key)
-    succeeded = [
-        name
-        for name, entry in result.get("task_results", {}).items()
-        if entry["status"] == "success"
-    ]
-    wanted = {task.id for task in spec_of(tasks, seed).tasks}
+    entries = result.get("task_results", {})
+    known = {name for name, entry in entries.items() if entry["status"] == "success"}
+    known |= {f"-{name}" for name, entry in entries.items() if entry.get("compensated")}
     return {
         "tasks": tasks,
         "concurrency": concurrency,
@@ -162,7 +190,7 @@ def torment(home: Path, kills: int, tasks: int, seed: int, concurrency: int) -> 
         "kills_before_the_end": before_end,
         "status": result.get("status"),
         "finished_that_ran_again": len(again),
-        "lost": len(wanted - set(counts)) + len(wanted - set(succeeded)),
+        "lost": len(due - set(counts)) + len(due - known),
         "cut_off_between_effect_and_checkpoint": cut_off,
         "ran_again_under_the_same_key": sum(count > 1 for count in counts.values()),
         "other_keys": sum(len(found) > 1 for found in keys.values()),
@@ -175,11 +203,14 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--concurrency", type=int, default=1)
+    parser.add_argument("--undo", action="store_true", help="have it fail, and be undone")
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
     parser.add_argument("--json", action="store_true")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as home:
-        figures = torment(Path(home), given.kills, given.tasks, given.seed, given.concurrency)
+        figures = torment(
+            Path(home), given.kills, given.tasks, given.seed, given.concurrency, given.undo
+        )
     if given.json:
         print(json.dumps(figures))
     else:
@@ -187,7 +218,7 @@ def main() -> int:
         for name, value in figures.items():
             print(f"{name.replace('_', ' '):40} {value}")
     wrong = figures["finished_that_ran_again"] or figures["lost"] or figures["other_keys"]
-    return 1 if wrong or figures["status"] != "success" else 0
+    return 1 if wrong or figures["status"] != ("partial" if given.undo else "success") else 0
 
 
 if __name__ == "__main__":

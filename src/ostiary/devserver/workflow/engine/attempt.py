@@ -43,8 +43,12 @@ _RANK: Final = {tier: rank for rank, tier in enumerate(RiskTier)}
 
 async def perform(round: Round, task: TaskSpec, record: TaskRecord) -> None:
     """Run a task until it has its result, or has none for good; which of both is in `record`."""
-    async with _alone(round, task):
-        await Attempt(round, task, record).run()
+    attempt = Attempt(round, task, record)
+    async with _turn(attempt) as ours:
+        if ours:
+            await attempt.run()
+        else:
+            attempt.break_off()
 
 
 class Attempt:
@@ -94,7 +98,7 @@ class Attempt:
                 await self._fail(TaskState.FAILED, blocked.message, blocked.code)
                 return
             except Interrupted:
-                self._break_off()
+                self.break_off()
                 return
             except LedgerError:
                 raise
@@ -116,7 +120,7 @@ class Attempt:
                 await self._fail(state, problem, code, step_end=True)
                 return
             if not await self._pause(attempt, problem):
-                self._break_off()
+                self.break_off()
                 return
 
     # -- one try ------------------------------------------------------------
@@ -295,9 +299,10 @@ class Attempt:
             self._observe("step_end", success=False, duration=record.duration_ms, error=problem)
         await self.round.commit()
 
-    def _break_off(self) -> None:
-        """The run ends before the task did: what it did until then nobody knows."""
+    def break_off(self) -> None:
+        """Say that the run ended before the task did: how far it came nobody knows."""
         record = self.record
+        record.round = self.round.record.round
         why = self.round.interrupted.result() if self.round.interrupted.done() else "failed"
         began = record.ran or record.attempt > 1
         self._settle(TaskState.CANCELLED if began else TaskState.SKIPPED)
@@ -374,19 +379,27 @@ class Attempt:
 
 
 @asynccontextmanager
-async def _alone(round: Round, task: TaskSpec) -> AsyncGenerator[None]:
-    """Let one at a time be busy under a caller's own key: the second finds the first's result."""
-    own = task.idempotency_key
-    if own is None or task.tool_name is None:
-        yield
+async def _turn(attempt: Attempt) -> AsyncGenerator[bool]:
+    """Wait until nobody else is busy under the caller's own key: his result may be there then.
+
+    False where the run is broken off before.
+    """
+    task, equipment = attempt.task, attempt.equipment
+    if task.idempotency_key is None or task.tool_name is None:
+        yield True
         return
-    locks, name = round.equipment.locks, (task.tool_name, own)
+    locks, name = equipment.locks, (task.tool_name, task.idempotency_key)
     lock, users = locks.setdefault(name, (asyncio.Lock(), [0]))
     users[0] += 1
+    waiting = asyncio.ensure_future(lock.acquire())
     try:
-        async with lock:
-            yield
+        await first(equipment, waiting, None, attempt.interrupt)
+        yield waiting.done()
     finally:
+        if waiting.done() and not waiting.cancelled():
+            lock.release()
+        else:
+            waiting.cancel()
         users[0] -= 1
         if not users[0]:
             del locks[name]

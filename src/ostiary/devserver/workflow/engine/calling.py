@@ -126,9 +126,9 @@ async def _work(equipment: Equipment, tool: Tool, call: ToolCall, played: bool) 
         loop = asyncio.get_running_loop()
         result = await loop.run_in_executor(equipment.workers, _guarded, run, call)
         return await result if inspect.isawaitable(result) else result
-    except (SystemExit, KeyboardInterrupt):
+    except SystemExit:
         pass  # it would end the server
-    raise ToolError("the tool tried to end the process", retry=False)
+    raise _exits()
 
 
 def _guarded(run: Callable[[ToolCall], Any], call: ToolCall) -> Any:
@@ -137,7 +137,13 @@ def _guarded(run: Callable[[ToolCall], Any], call: ToolCall) -> Any:
     except StopIteration as error:
         # No future takes one.
         problem = str(error)
+    except (SystemExit, KeyboardInterrupt):
+        raise _exits() from None
     raise RuntimeError(f"StopIteration: {problem}")
+
+
+def _exits() -> ToolError:
+    return ToolError("the tool tried to end the process", retry=False)
 
 
 def _said(result: Any) -> bytes:
