@@ -7,7 +7,7 @@ answers may name himself. Neighbours: `policy.guard` judges, `policy.approvals` 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, final
+from typing import Any, Final, cast, final
 
 from starlette.requests import Request
 from starlette.routing import BaseRoute
@@ -65,8 +65,7 @@ class Judging:
     async def _evaluate(self, request: Request) -> ASGIApp:
         body = await read_object(request)
         log = member(body, "audit_log", "auditLog")
-        entries: list[Any] = log if isinstance(log, list) else []
-        if len(entries) > _AUDIT:
+        if isinstance(log, list) and len(cast("Any", log)) > _AUDIT:
             raise refused([("audit_log", f"has at most {_AUDIT} entries; it is not used here")])
         asked = model(PolicyContext, body)
         metadata = asked.action.metadata or {}
