@@ -19,10 +19,11 @@ from typing import Any
 import pytest
 
 from ostiary.cli import main
+from ostiary.cli.workflow.states import chosen
 from ostiary.cli.workflow.waterfall import bars, drawn
 from ostiary.devserver import WorkflowOptions, running
 from ostiary.devserver.workflow.tools import ToolCall
-from ostiary.workflow import Span, WorkflowClient
+from ostiary.workflow import Span, TaskProgress, WorkflowClient
 from tests.http.peer import HttpPeer, answer, script
 
 from .conftest import Done
@@ -233,6 +234,16 @@ def test_on_a_terminal_the_tasks_are_drawn_over(terminal: Any, server: Any, tmp_
     assert "running" in screen
     assert "pending" in screen
     assert pictures[-1].count("completed") == 3
+
+
+def test_of_many_tasks_those_are_drawn_that_matter() -> None:
+    words = ["completed"] * 50 + ["failed", "running", "running"] + ["pending"] * 40
+    tasks = [TaskProgress(task_id=f"t{at}", status=word) for at, word in enumerate(words)]
+    shown, left = chosen(tasks, 6)
+    assert [one.task_id for one in shown] == [f"t{at}" for at in range(48, 54)]
+    assert sum(left.values()) == len(tasks) - 6
+    assert set(left) == {"completed", "pending"}
+    assert chosen(tasks, None) == (tasks, {})
 
 
 # --- approvals, policy, gates

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 _PER_SECOND = 8
+_AROUND = 8  # lines of the picture that are no task's
 
 
 def register(commands: typer.Typer) -> None:
@@ -258,7 +259,8 @@ def _drawn_over(on: Session, workflow: str) -> WorkflowStatus:
                 status = on.client.get_workflow_status(workflow)
             except OstiaryError:
                 pass  # the stream tells what is wrong, or goes on
-        return picture(on, status)
+        # A drawing that is higher than the screen cannot be drawn over.
+        return picture(on, status, on.screen.out.height - _AROUND)
 
     with Live(console=on.screen.out, get_renderable=draw, refresh_per_second=_PER_SECOND) as live:
         if not status.is_terminal:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from ...workflow import TaskProgress, WorkflowExecutionResult, WorkflowStatus
     from ..answers import Answers
 
-__all__ = ["COLUMNS", "picture", "put_result", "result_facts", "state"]
+__all__ = ["COLUMNS", "chosen", "picture", "put_result", "result_facts", "state"]
 
 COLUMNS: Final = ("task", "state", "took", "tries", "about")
 
@@ -43,6 +44,8 @@ _STYLES: Final[Mapping[str, str]] = {
     "pending": "dim",
 }
 
+_GOING_ON: Final = frozenset({"running", "retrying", "awaiting_approval"})
+_WRONG: Final = frozenset({"failed", "timeout"})
 # A task that a person may yet let go on.
 _WAITING: Final = frozenset({"awaiting_approval", "failed"})
 # On a terminal a result is told of, and not told; --json has it whole.
@@ -55,8 +58,8 @@ def state(word: object) -> Text:
     return Text(text.replace("_", " "), _STYLES.get(text, ""))
 
 
-def picture(on: Answers, status: WorkflowStatus) -> RenderableType:
-    """Return a workflow's status as a line and a table of its tasks."""
+def picture(on: Answers, status: WorkflowStatus, most: int | None = None) -> RenderableType:
+    """Return a workflow's status as a line and a table of its tasks, of `most` if so many fit."""
     from rich.console import Group
 
     head = Text(plain(status.workflow_id), "bold").append("  ").append_text(state(status.status))
@@ -69,7 +72,8 @@ def picture(on: Answers, status: WorkflowStatus) -> RenderableType:
     parts: list[RenderableType] = [head]
     if status.error:
         parts.append(Text(plain(status.error), "red"))
-    if status.tasks:
+    shown_tasks, left_out = chosen(status.tasks, most)
+    if shown_tasks:
         rows = [
             (
                 one.task_id,
@@ -78,7 +82,7 @@ def picture(on: Answers, status: WorkflowStatus) -> RenderableType:
                 one.attempt or None,
                 _about(one),
             )
-            for one in status.tasks
+            for one in shown_tasks
         ]
         table = on.screen.picture(
             COLUMNS, rows, empty="", firm=("state", "took"), right=("took", "tries")
@@ -87,9 +91,32 @@ def picture(on: Answers, status: WorkflowStatus) -> RenderableType:
         if isinstance(table, Text):
             return Text("\n").join([*(p for p in parts if isinstance(p, Text)), table])
         parts.append(table)
+        if left_out:
+            told = ", ".join(f"{count:,} {plain(word)}" for word, count in left_out.items())
+            parts.append(Text(f" and {told}", "dim"))
     elif not on.screen.out.is_terminal:
         return Text("\n").join(p for p in parts if isinstance(p, Text))
     return Group(*parts)
+
+
+def chosen(
+    tasks: Sequence[TaskProgress], most: int | None
+) -> tuple[list[TaskProgress], dict[str, int]]:
+    """Return the tasks to show, and how many of which state are left out.
+
+    What goes on and what went wrong comes first; then what ended last, and what is next.
+    """
+    if most is None or len(tasks) <= most:
+        return list(tasks), {}
+    now = next((at for at, one in enumerate(tasks) if str(one.status) in _GOING_ON), 0)
+
+    def rank(at: int) -> tuple[int, int]:
+        word = str(tasks[at].status)
+        return (0 if word in _GOING_ON else 1 if word in _WRONG else 2, abs(at - now))
+
+    kept = set(sorted(range(len(tasks)), key=rank)[: max(most, 1)])
+    left = Counter(str(one.status) for at, one in enumerate(tasks) if at not in kept)
+    return [tasks[at] for at in sorted(kept)], dict(left.most_common())
 
 
 def put_result(on: Answers, result: WorkflowExecutionResult) -> None:
@@ -154,7 +181,7 @@ def _took(one: TaskProgress) -> float | None:
         return None
     if one.completed_at is not None:
         return (one.completed_at - one.started_at).total_seconds() * 1000
-    if str(one.status) not in {"running", "retrying", "awaiting_approval"}:
+    if str(one.status) not in _GOING_ON:
         return None
     return max(0.0, (time.time() - one.started_at.timestamp()) * 1000)
 
