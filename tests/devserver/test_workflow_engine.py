@@ -654,6 +654,55 @@ def test_a_context_that_cannot_be_meant_is_refused(run, stage, context, path: st
     run(main())
 
 
+def test_nobody_tries_without_end(run, stage) -> None:
+    async def main() -> None:
+        async with stage.open():
+            with pytest.raises(HttpRefusal) as caught:
+                await stage.execute(workflow("a", task("b", retry=retry(1001))))
+            assert caught.value.details["errors"][0]["path"] == "tasks[1].retry.max_attempts"
+
+    run(main())
+
+
+def test_too_many_at_once_are_sent_away(run, slow) -> None:
+    async def hang(_: ToolCall) -> None:
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        slow.tool("hang", hang)
+        async with slow.open() as engine:
+            await asyncio.gather(
+                *(
+                    engine.submit(workflow(task("a", "hang"), id=f"w{number}"), principal=BOT)
+                    for number in range(1000)
+                )
+            )
+            with pytest.raises(HttpRefusal) as caught:
+                await slow.execute(workflow("a", id="one more"))
+            assert (caught.value.status, caught.value.code) == (429, "TOO_MANY_WORKFLOWS")
+            await engine.cancel("w7")
+            await engine.result("w7")
+            assert (await slow.execute(workflow("a", id="one more")))["status"] == "success"
+
+    run(main())
+
+
+def test_the_results_of_one_workflow_have_a_limit_together(run, stage) -> None:
+    async def main() -> None:
+        stage.tool("large", lambda _: "x" * (4 * 1024 * 1024 - 2))
+        async with stage.open():
+            names = [f"t{number}" for number in range(17)]
+            spec = workflow(*(task(name, "large", retry=retry(3)) for name in names))
+            result = await stage.execute(spec)
+            assert [name for name, one in statuses(result).items() if one == "failed"] == ["t16"]
+            assert "have at most 67108864 bytes" in result["error"]
+            # Nor is there more room when it goes on.
+            again = await stage.execute(spec)
+            assert statuses(again) == statuses(result)
+
+    run(main())
+
+
 def test_a_graph_that_cannot_be_run_is_refused(run, stage) -> None:
     async def main() -> None:
         async with stage.open() as engine:

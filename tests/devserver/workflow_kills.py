@@ -5,8 +5,8 @@
 A workflow of 200 tasks runs in a process of its own, which is killed with SIGKILL at a random
 moment of its work and started again, 50 times; then it may finish. Each task leaves a line with
 its idempotency key in a file when its effect happens. What has a checkpoint on the disk at a
-kill must leave no line after it. `--undo` has the last task fail, so that the kills meet the undoing
-of the others too; `--concurrency` runs several at once.
+kill must leave no line after it. `--undo` has the last task fail, so that the kills meet the
+undoing of the others too; `--concurrency` runs several at once.
 """
 
 from __future__ import annotations

@@ -136,9 +136,10 @@ class Attempt:
         if tool is None:
             return await judged(self, _encode(self.inputs))
         found = self._replay(tool)
-        if found is not None:
-            return found
-        return await judged(self, await self.call(tool))
+        if found is None:
+            found = await judged(self, await self.call(tool))
+        self.round.make_room(len(found))
+        return found
 
     def _feasible(self) -> Tool | None:
         """Return the tool; None where the task has none and only stands between others."""

@@ -44,6 +44,8 @@ _CONTEXT_BYTES: Final = 1024 * 1024
 _PAGE: Final = 500
 _MOST_LISTED: Final = 500
 _TIDY: Final = 256
+_MOST_RUNNING: Final = 1000
+_MOST_ATTEMPTS: Final = 1000
 
 _read_spec = reader(WorkflowSpec)
 _read_principal = reader(Principal)
@@ -213,11 +215,12 @@ class Engine:
         """Set a workflow off; return its status once it is on the disk.
 
         Refuses a graph that cannot be run and a context that cannot be meant (422), a workflow
-        that runs already, and another one under the id (409).
+        that runs already, and another one under the id (409), and one too many (429).
         """
         graph = _graph(spec)
         given = _plain(context)
         settings = read_settings(given, graph.tasks)
+        _check_attempts(spec)
         body = canonical(wire(spec))
         fingerprint = hashlib.sha256(body).hexdigest()
         self._submitted += 1
@@ -230,6 +233,13 @@ class Engine:
                 409,
                 "WORKFLOW_RUNNING",
                 "this workflow is running; wait for it, or cancel it",
+            )
+        if len(self._rounds) >= _MOST_RUNNING:
+            raise HttpRefusal(
+                429,
+                "TOO_MANY_WORKFLOWS",
+                f"{_MOST_RUNNING} workflows are running; try again when one has ended",
+                headers=[(b"retry-after", b"1")],
             )
         before = self._records.workflow(spec.id)
         if before is not None and not rerun:
@@ -486,6 +496,17 @@ def _graph(spec: WorkflowSpec) -> Graph:
     if cycle:
         refusal.details = {**(refusal.details or {}), "cycle": list(cycle)}
     raise refusal
+
+
+def _check_attempts(spec: WorkflowSpec) -> None:
+    # Each leaves lines on the disk.
+    problems = [
+        (f"tasks[{number}].retry.max_attempts", f"is at most {_MOST_ATTEMPTS}")
+        for number, task in enumerate(spec.tasks)
+        if task.retry is not None and task.retry.max_attempts > _MOST_ATTEMPTS
+    ]
+    if problems:
+        raise refused(problems)
 
 
 def _plain(context: Mapping[str, Any] | None) -> dict[str, Any]:

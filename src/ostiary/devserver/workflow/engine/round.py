@@ -21,6 +21,7 @@ from ....workflow.enums import ResultStatus, TaskState, WorkflowState
 from ....workflow.graph import Graph
 from ....workflow.models import GateConfig, Principal, TaskSpec, WorkflowSpec
 from ...clock import iso
+from ..tools import ToolError
 from .attempt import perform
 from .compensation import compensate
 from .equipment import Equipment
@@ -28,6 +29,9 @@ from .records import TaskRecord, WorkflowRecord
 from .settings import Settings
 
 __all__ = ["FAILED", "Round"]
+
+RESULTS_BYTES: Final = 64 * 1024 * 1024
+"""All results of one workflow together: they are in memory while it runs."""
 
 FAILED: Final = frozenset({str(TaskState.FAILED), str(TaskState.TIMEOUT)})
 
@@ -71,6 +75,7 @@ class Round:
         self._began = clock.steady() - max(0.0, clock.wall() - record.started)
         self._position = 0
         self._finished = 0
+        self._kept_bytes = 0
 
     # -- what is on file ----------------------------------------------------
 
@@ -89,6 +94,7 @@ class Round:
             fresh = task.round < rounds and not task.is_finished
             fresh = fresh or (task.round < rounds and task.undone == "done")
             if result is not None:
+                self._kept_bytes += len(result)
                 if fresh and not task.held:
                     self.previous[task.task_id] = result
                 else:
@@ -136,6 +142,16 @@ class Round:
         """Return the next number in the order in which tasks end."""
         self._position += 1
         return self._position
+
+    def make_room(self, size: int) -> None:
+        """Count a result; raise `ToolError` when all of them together are too many."""
+        if self._kept_bytes + size > RESULTS_BYTES:
+            raise ToolError(
+                f"the results of one workflow have at most {RESULTS_BYTES} bytes; have tools "
+                "write into files what is large",
+                retry=False,
+            )
+        self._kept_bytes += size
 
     def finished(self, task: TaskRecord) -> None:
         """Count a task that came to its result."""
