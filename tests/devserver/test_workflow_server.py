@@ -605,6 +605,32 @@ def test_an_approval_can_be_asked_for_and_used_by_hand(
     assert api.get("policy/approvals?status=odd")[0] == 400
 
 
+def test_an_approval_is_for_one_task_of_one_workflow(
+    server: RunningVault, api: WorkflowApi, flow: dict[str, Any]
+) -> None:
+    flow |= {"safety_policy": PERMISSIVE, "tasks": [task("echo", risk_tier="HIGH")]}
+    api.execute(flow)
+    (asked,) = api.get(f"policy/approvals?workflow_id={flow['id']}")[1]["approvals"]
+    approver = WorkflowApi(server, server.workflow_approver_token)
+    assert approver.post(f"policy/approvals/{asked['token']}/approve")[0] == 200
+    other = flow | {"id": flow["id"] + "-other"}
+    found = api.execute(other, approval_token=asked["token"])[1]
+    assert found["status"] == "failed"
+    assert api.get(f"policy/approvals/{asked['token']}")[1]["status"] == "approved"
+    # An answer to a question that nobody asked is none.
+    for answer in ("approve", "deny"):
+        status, refused = approver.post(f"policy/approvals/approval-{'0' * 32}/{answer}")
+        assert (status, refused["code"]) == (404, "APPROVAL_NOT_FOUND")
+
+
+def test_a_gates_word_is_counted_once(api: WorkflowApi, flow: dict[str, Any]) -> None:
+    gate = {"name": "g", "validators": ["not_null"], "block_on_failure": True}
+    assert api.execute(flow, context={"gates": {"*": gate}})[1]["status"] == "success"
+    path = f"observability/events?type=crv_result&workflow_id={flow['id']}"
+    (found,) = api.get(path)[1]["events"]
+    assert (found["task_id"], found["data"]["passed"]) == ("echo", True)
+
+
 def test_the_allow_list_counts_where_a_tool_is_named(api: WorkflowApi) -> None:
     asked: dict[str, Any] = {
         "principal": {"id": "a", "type": "agent", "permissions": []},
@@ -843,6 +869,9 @@ def test_how_often_can_be_limited() -> None:
         api = WorkflowApi(one)
         assert [api.get("workflows")[0] for _ in range(3)] == [200, 200, 429]
         assert api.get("health")[0] == 200
+        # Each key has its own.
+        other = WorkflowApi(one, one.workflow_approver_token)
+        assert [other.get("workflows")[0] for _ in range(3)] == [200, 200, 429]
 
 
 def test_it_listens_on_loopback_as_well(server: RunningVault) -> None:

@@ -301,7 +301,7 @@ class WorkflowOptions(msgspec.Struct, frozen=True, kw_only=True):
     request_limit: int = 8 * 1024 * 1024
     """Bytes of one request's body."""
     requests_per_minute: int | None = None
-    """Allowed to all callers together, health aside; None is no limit."""
+    """Allowed to each key, health aside; None is no limit."""
     heartbeat: float = 15.0
     """Longest silence of an event stream before a comment is sent."""
     approval_ttl: float = 3600.0

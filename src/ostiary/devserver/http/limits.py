@@ -6,8 +6,8 @@ An ASGI application around a domain's. Neighbour: `server`.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
-from typing import final
+from collections.abc import Callable, Collection
+from typing import Final, final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -17,34 +17,49 @@ from .refusals import HttpRefusal
 __all__ = ["RateLimit"]
 
 
+_CALLERS: Final = 10_000
+
+
 @final
 class RateLimit:
-    """`per_minute` requests a minute, with a minute's worth at once; `exempt` paths are free."""
+    """`per_minute` requests a minute, with a minute's worth at once; `exempt` paths are free.
+
+    All callers share it, or each has his own if `caller` tells them apart.
+    """
 
     def __init__(
-        self, app: ASGIApp, per_minute: int, clock: Clock, *, exempt: Collection[str]
+        self,
+        app: ASGIApp,
+        per_minute: int,
+        clock: Clock,
+        *,
+        exempt: Collection[str],
+        caller: Callable[[Scope], str] | None = None,
     ) -> None:
         self._app = app
         self._most = float(per_minute)
         self._per_second = per_minute / 60
         self._clock = clock
         self._exempt = frozenset(exempt)
-        self._left = self._most
-        self._at = clock.steady()
+        self._caller = caller
+        # What each has left, and when that was.
+        self._left: dict[str, tuple[float, float]] = {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["path"] not in self._exempt:
-            self._take()
+            self._take("" if self._caller is None else self._caller(scope))
         await self._app(scope, receive, send)
 
-    def _take(self) -> None:
+    def _take(self, who: str) -> None:
         now = self._clock.steady()
-        self._left = min(self._most, self._left + (now - self._at) * self._per_second)
-        self._at = now
-        if self._left >= 1:
-            self._left -= 1
+        left, at = self._left.pop(who, (self._most, now))
+        left = min(self._most, left + (now - at) * self._per_second)
+        if len(self._left) >= _CALLERS:
+            del self._left[next(iter(self._left))]
+        self._left[who] = (left - 1 if left >= 1 else left, now)
+        if left >= 1:
             return
-        wait = max(1, math.ceil((1 - self._left) / self._per_second))
+        wait = max(1, math.ceil((1 - left) / self._per_second))
         raise HttpRefusal(
             429,
             "RATE_LIMITED",

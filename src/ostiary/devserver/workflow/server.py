@@ -45,6 +45,8 @@ from .validation import Validation
 
 __all__ = ["GROUPS", "WorkflowServer"]
 
+_APPROVALS_KEPT: Final = 90 * 86400.0
+
 GROUPS: Final[tuple[type[Group], ...]] = (Health, Execution, Validation, Judging, Observability)
 
 
@@ -103,8 +105,13 @@ class WorkflowServer:
             Documents(store, "validator", Registration), workflow.validators or None
         )
         gate = Gate(registry, clock, observer.validated)
+        questions = Documents(store, "approval", ApprovalRecord)
+        late = clock.wall() - _APPROVALS_KEPT
+        for token, record in questions.items():
+            if record.expires < late:
+                questions.delete(token)
         approvals = Approvals(
-            Documents(store, "approval", ApprovalRecord),
+            questions,
             clock,
             lifetime=workflow.approval_ttl,
             told=self._answered,
@@ -155,7 +162,13 @@ class WorkflowServer:
         )
         if workflow.requests_per_minute is not None:
             exempt = [path.decode() for path in OPEN_PATHS]
-            app = RateLimit(app, workflow.requests_per_minute, clock, exempt=exempt)
+            app = RateLimit(
+                app,
+                workflow.requests_per_minute,
+                clock,
+                exempt=exempt,
+                caller=lambda scope: caller_of(scope).name,
+            )
         return app
 
     def _answered(self, record: ApprovalRecord) -> None:
