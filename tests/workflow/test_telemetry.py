@@ -591,6 +591,51 @@ def test_a_disk_that_fails_while_the_server_is_away(
     assert balanced(pipeline.counters)
 
 
+def test_a_disk_that_fails_is_not_asked_all_the_time(
+    start: Start, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", 60.0)
+    monkeypatch.setattr(worker, "_LAST_PAUSE", 60.0)
+    collector.how = away
+    pipeline = start(spool=tmp_path / "s.db", max_batch=5)
+    tell(pipeline, range(5))
+    until(lambda: pipeline.counters.spooled == 5)
+    asked: list[int] = []
+
+    def broken(*_: Any, **__: Any) -> int:
+        asked.append(1)
+        raise TelemetryError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.Spool, "add", broken)
+        tell(pipeline, range(5, 30))
+        until(lambda: bool(asked))
+        time.sleep(0.1)
+        assert len(asked) <= 2
+    collector.how = takes
+    assert pipeline.flush(30)
+    assert collector.numbers() == list(range(30))
+
+
+def test_a_disk_that_fails_when_memory_is_full(
+    start: Start, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collector.how = hangs
+    pipeline = start(overflow="spool", spool=tmp_path / "s.db", **LITTLE)
+    fill(pipeline, collector)
+
+    def broken(*_: Any, **__: Any) -> int:
+        raise TelemetryError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker.Spool, "add", broken)
+        tell(pipeline, [6, 7])
+        counters = pipeline.counters
+        assert (counters.queued, counters.dropped) == (6, 2), "what waits is not given up for it"
+        assert counters.problem == "the disk is full"
+    assert balanced(counters)
+
+
 def test_one_at_a_time_reads_the_file(tmp_path: Path) -> None:
     first, second = (Spool(tmp_path / "s.db", None) for _ in range(2))
     assert first.claim()

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._calls.client._async import AsyncDomainClient
 from .._calls.colours import Timeout
-from ..errors import InvalidArgumentError as AnyInvalidArgumentError
-from ..http._async import AsyncPool
 from ..secret import Secret
 from . import _routes as routes
 from ._judgement._async import AsyncJudgementCalls
 from ._reports._async import AsyncReportCalls
 from ._runs._async import AsyncRunCalls
-from .errors import InvalidArgumentError
 from .models import ServerHealth
 from .settings import (
     IDLE_TIMEOUT,
@@ -36,7 +34,9 @@ if TYPE_CHECKING:
 __all__ = ["AsyncWorkflowClient"]
 
 
-class AsyncWorkflowClient(AsyncRunCalls, AsyncJudgementCalls, AsyncReportCalls):
+class AsyncWorkflowClient(
+    AsyncRunCalls, AsyncJudgementCalls, AsyncReportCalls, AsyncDomainClient[WorkflowSettings]
+):
     """A workflow server (docs/workflow.md).
 
     Use it as a context manager, or call `aclose`. Nothing is opened before the first call.
@@ -96,22 +96,6 @@ class AsyncWorkflowClient(AsyncRunCalls, AsyncJudgementCalls, AsyncReportCalls):
             )
         )
 
-    def _configure(self, settings: WorkflowSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
-
-    @classmethod
-    def made_from(cls, settings: WorkflowSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
-
-    @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
     @property
     def timeout(self) -> float | None:
         """How long a call may take, in seconds; None is no limit."""
@@ -122,40 +106,6 @@ class AsyncWorkflowClient(AsyncRunCalls, AsyncJudgementCalls, AsyncReportCalls):
         """What the client was made from; the key in it is hidden."""
         return self._settings
 
-    @property
-    def pool(self) -> AsyncPool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., AsyncWorkflowClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
-    async def aclose(self) -> None:
-        """Close every connection; calls and streams under way end with an error. Final."""
-        await self._pool.close()
-
-    # unasync: skip
-    async def close(self) -> None:
-        """Do what `aclose` does, under the name that the guide has for it."""
-        await self.aclose()
-
-    # unasync: end
-
-    async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
-
     async def health(self, *, timeout: Timeout = UNSET) -> ServerHealth:
         """Return what the server's health endpoint says; needs no key."""
         return await self._pool.call(routes.HEALTH, timeout=timeout)
@@ -163,17 +113,3 @@ class AsyncWorkflowClient(AsyncRunCalls, AsyncJudgementCalls, AsyncReportCalls):
     async def ready(self, *, timeout: Timeout = UNSET) -> ServerHealth:
         """Return what the server says when it can work; `UnavailableError` when it cannot."""
         return await self._pool.call(routes.READY, timeout=timeout)
-
-
-def _pool_of(settings: WorkflowSettings) -> AsyncPool:
-    try:
-        return AsyncPool(settings.base_url, **settings.pool_arguments())
-    except AnyInvalidArgumentError as error:
-        problem = error.message
-    raise InvalidArgumentError(problem)
-
-
-def _restore(
-    cls: type[AsyncWorkflowClient], settings: WorkflowSettings, had_key: bool
-) -> AsyncWorkflowClient:
-    return cls.made_from(settings.arrived() if had_key else settings)

@@ -5,19 +5,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._calls.client._sync import DomainClient
 from .._calls.colours import Timeout
-from ..errors import InvalidArgumentError as AnyInvalidArgumentError
-from ..http._sync import Pool
 from ..secret import Secret
 from . import _routes as routes
 from ._judgement._sync import JudgementCalls
 from ._reports._sync import ReportCalls
 from ._runs._sync import RunCalls
-from .errors import InvalidArgumentError
 from .models import ServerHealth
 from .settings import (
     IDLE_TIMEOUT,
@@ -38,7 +36,7 @@ if TYPE_CHECKING:
 __all__ = ["WorkflowClient"]
 
 
-class WorkflowClient(RunCalls, JudgementCalls, ReportCalls):
+class WorkflowClient(RunCalls, JudgementCalls, ReportCalls, DomainClient[WorkflowSettings]):
     """A workflow server (docs/workflow.md).
 
     Use it as a context manager, or call `close`. Nothing is opened before the first call.
@@ -98,22 +96,6 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls):
             )
         )
 
-    def _configure(self, settings: WorkflowSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
-
-    @classmethod
-    def made_from(cls, settings: WorkflowSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
-
-    @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
     @property
     def timeout(self) -> float | None:
         """How long a call may take, in seconds; None is no limit."""
@@ -124,33 +106,6 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls):
         """What the client was made from; the key in it is hidden."""
         return self._settings
 
-    @property
-    def pool(self) -> Pool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., WorkflowClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
-    def close(self) -> None:
-        """Close every connection; calls and streams under way end with an error. Final."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        self._pool.__enter__()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
-
     def health(self, *, timeout: Timeout = UNSET) -> ServerHealth:
         """Return what the server's health endpoint says; needs no key."""
         return self._pool.call(routes.HEALTH, timeout=timeout)
@@ -158,17 +113,3 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls):
     def ready(self, *, timeout: Timeout = UNSET) -> ServerHealth:
         """Return what the server says when it can work; `UnavailableError` when it cannot."""
         return self._pool.call(routes.READY, timeout=timeout)
-
-
-def _pool_of(settings: WorkflowSettings) -> Pool:
-    try:
-        return Pool(settings.base_url, **settings.pool_arguments())
-    except AnyInvalidArgumentError as error:
-        problem = error.message
-    raise InvalidArgumentError(problem)
-
-
-def _restore(
-    cls: type[WorkflowClient], settings: WorkflowSettings, had_key: bool
-) -> WorkflowClient:
-    return cls.made_from(settings.arrived() if had_key else settings)

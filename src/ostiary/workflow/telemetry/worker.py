@@ -71,6 +71,8 @@ class Worker:
         self._gave_up = self._is_put_away = False
         # Whether there is something on file; what an earlier process left, too.
         self._behind = False
+        # Whether it has no more room, or cannot be written; until the next attempt to send.
+        self._file_is_full = False
         if self._spool is not None and self._spool.count():
             self._behind = True
             with self.changed:
@@ -101,18 +103,17 @@ class Worker:
         self._thread = thread
 
     def move_to_spool(self) -> None:
-        """Write the queue into the file; what the file has no room for is dropped."""
+        """Write the queue into the file, as far as that takes it."""
         if self._spool is None:
             return
-        taken = self.queue.take(len(self.queue), 1 << 62)
+        left = taken = self.queue.take(len(self.queue), 1 << 62)
         try:
-            kept = self._spool.add(taken)
+            left = self._keep(self._spool, taken)
         except TelemetryError as error:
             self.problem = error.message
-            kept = 0
-        self.spooled += kept
-        self.dropped += len(taken) - kept
-        self._behind = self._behind or kept > 0
+        for one in left:
+            self.queue.put(one)
+        self._behind = self._behind or len(left) < len(taken)
         self.changed.notify_all()
 
     def ask(self) -> int:
@@ -170,7 +171,7 @@ class Worker:
         now = time.monotonic()
         if self._behind:
             # What is new is put on file while the server is away.
-            return now >= self._not_before or self._is_full(now)
+            return now >= self._not_before or (self._is_full(now) and not self._file_is_full)
         return now >= self._not_before and (bool(self.in_hand) or self._is_full(now))
 
     def _is_full(self, now: float) -> bool:
@@ -191,10 +192,10 @@ class Worker:
             times.append(self._not_before)
         if self.queue and self._oldest is not None:
             full = self._oldest + self._flush_interval
-            if self._behind:
+            if self._behind and not self._file_is_full:
                 times.append(full)
-            elif not self.in_hand:
-                times = [max(full, self._not_before)]
+            elif not self._behind and not self.in_hand:
+                times = [self._not_before if self._is_full(now) else max(full, self._not_before)]
         return max(min(times) - now, 0.001)
 
     def _turn(self) -> None:
@@ -206,6 +207,7 @@ class Worker:
                 self._turn_of_memory()
         except AureusError as error:
             # The file cannot be used. What is in memory stays there.
+            self._file_is_full = True
             self._away(error.message, None)
         except Exception as error:  # noqa: BLE001 - whatever it is, the thread goes on
             # A thread that ends silently would lose everything behind it.
@@ -231,8 +233,7 @@ class Worker:
             return
         # The server is away. What is in hand is the oldest: it goes before all else.
         with self.changed:
-            self._keep(self._spool, self.in_hand, first=True)
-            self.in_hand = []
+            self.in_hand = self._keep(self._spool, self.in_hand, first=True)
             self._behind = True
             self.changed.notify_all()
 
@@ -241,6 +242,7 @@ class Worker:
         if spool is None:
             return
         if time.monotonic() >= self._not_before or self._stopping:
+            self._file_is_full = False
             batch: list[Item] = []
             places: list[int] = []
             if spool.claim():
@@ -267,25 +269,28 @@ class Worker:
     def _follow(self, spool: Spool) -> None:
         """Put on file what is new, behind what is there: order is kept."""
         with self.changed:
-            if not self.in_hand and not self._is_full(time.monotonic()):
-                return
-            # In hand is what could not be written the last time.
-            batch = self.in_hand = [*self.in_hand, *self.queue.take(len(self.queue), 1 << 62)]
-            self._oldest = None
-            self.changed.notify_all()
+            # In hand is what the file did not take the last time.
+            if not self.in_hand:
+                if not self._is_full(time.monotonic()):
+                    return
+                self.in_hand = self.queue.take(len(self.queue), 1 << 62)
+                self._oldest = None
+                self.changed.notify_all()
+            batch = self.in_hand
         kept = spool.add(batch)
         with self.changed:
-            if self.in_hand is not batch:
-                return
-            self.in_hand = []
-            self.spooled += kept
-            self.dropped += len(batch) - kept
-            self.changed.notify_all()
+            self._file_is_full = kept < len(batch)
+            if self.in_hand is batch:
+                self.in_hand = batch[kept:]
+                self.spooled += kept
+                self.changed.notify_all()
 
-    def _keep(self, spool: Spool, batch: list[Item], *, first: bool) -> None:
+    def _keep(self, spool: Spool, batch: list[Item], *, first: bool = False) -> list[Item]:
+        """Put on file; return what it had no room for. The lock is held."""
         kept = spool.add(batch, first=first)
         self.spooled += kept
-        self.dropped += len(batch) - kept
+        self._file_is_full = kept < len(batch)
+        return batch[kept:]
 
     def _note(self, receipt: Receipt) -> None:
         """Remember how it went; the lock is held."""
@@ -326,8 +331,7 @@ class Worker:
             self.in_hand = []
             if left and self._spool is not None:
                 try:
-                    self._keep(self._spool, left, first=False)
-                    left = []
+                    left = self._keep(self._spool, left)
                 except TelemetryError as error:
                     self.problem = error.message
             self.dropped += len(left)
@@ -381,5 +385,5 @@ class Worker:
         made._thread = None
         made._put = made._asked = 0
         made._oldest = None
-        made._behind = False
+        made._behind = made._file_is_full = False
         return made
