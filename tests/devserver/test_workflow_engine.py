@@ -411,7 +411,7 @@ def test_what_could_not_be_undone_is_not_begun(run, stage) -> None:
         async with stage.open():
             spec = workflow(task("a", compensation_action={"tool": "gone"}))
             result = await stage.execute(spec)
-            assert "'gone', unknown here" in result["task_results"]["a"]["error"]
+            assert "'gone', which is unknown here" in result["task_results"]["a"]["error"]
             assert stage.calls == []
 
     run(main())
@@ -427,6 +427,21 @@ def test_a_task_must_not_say_less_than_its_tool_risks(run, stage) -> None:
             assert "is of MEDIUM risk" in low["task_results"]["a"]["error"]
             fair = await stage.execute(workflow(task("a", "charge", risk_tier="MEDIUM"), id="fair"))
             assert fair["status"] == "success"
+            undo = task("a", compensation_action={"tool": "charge"})
+            result = await stage.execute(workflow(undo, id="undo"))
+            assert "is of MEDIUM risk" in result["task_results"]["a"]["error"]
+            stage.calls.clear()
+            strategy = {"type": "retry_alt_tool", "tool_name": "charge", "max_retries": 1}
+            gate = {
+                "name": "g",
+                "validators": ["nobody"],
+                "block_on_failure": True,
+                "recovery_strategy": strategy,
+            }
+            result = await stage.execute(workflow("a", id="other"), context={"gates": {"*": gate}})
+            assert "is of MEDIUM risk" in result["task_results"]["a"]["error"]
+            assert [call.task.tool_name for call in stage.calls] == ["work"]
+            assert len(stage.calls) == 1
 
     run(main())
 
@@ -456,8 +471,11 @@ def test_what_is_played_never_reaches_the_tool(run, stage, config) -> None:
 
 
 def test_a_tool_may_play_itself_and_is_undone_by_playing(run, stage) -> None:
+    async def play(call: ToolCall) -> dict[str, Any]:
+        return {"would": call.inputs}
+
     async def main() -> None:
-        stage.tool("charge", simulate=lambda call: {"would": call.inputs})
+        stage.tool("charge", simulate=play)
         stage.tool("bad", [fails()])
         async with stage.open():
             played = {"enabled": True}

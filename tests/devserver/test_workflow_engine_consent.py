@@ -114,6 +114,27 @@ def test_an_approval_is_for_the_inputs_that_were_shown(run, stage) -> None:
     run(main())
 
 
+def test_an_approval_is_for_what_undoes_the_task_and_what_takes_its_place(run, stage) -> None:
+    async def main() -> None:
+        stage.tool("undo")
+        stage.tool("other")
+        async with stage.open():
+            plain = workflow(task("a", risk_tier="HIGH"))
+            first = await stage.execute(plain)
+            token = first["task_results"]["a"]["approval_token"]
+            stage.approvals.decide(token, approve=True, approver="mira")
+            asked = {"rerun": True, "approval_token": token}
+            undone = task("a", risk_tier="HIGH", compensation_action={"tool": "undo"})
+            assert (await stage.execute(workflow(undone), **asked))["status"] == "failed"
+            strategy = {"type": "retry_alt_tool", "tool_name": "other", "max_retries": 1}
+            context = gates("not_null", strategy=strategy)
+            assert (await stage.execute(plain, context=context, **asked))["status"] == "failed"
+            assert stage.calls == []
+            assert (await stage.execute(plain, **asked))["status"] == "success"
+
+    run(main())
+
+
 def test_an_approval_holds_for_all_tries_of_one_round_and_no_longer(run, stage) -> None:
     async def main() -> None:
         stage.tool("shaky", [fails(), fails(), "done"])

@@ -144,9 +144,14 @@ class Attempt:
     def _feasible(self) -> Tool | None:
         """Return the tool; None where the task has none and only stands between others."""
         task, tools = self.task, self.equipment.tools
-        undo = task.compensation_action
-        if undo is not None and tools.find(undo.tool) is None:
-            raise self._infeasible(f"its compensation names the tool {undo.tool!r}, unknown here")
+        if task.compensation_action is not None:
+            undo = tools.find(task.compensation_action.tool)
+            if undo is None:
+                raise self._infeasible(
+                    f"its compensation names the tool {task.compensation_action.tool!r}, which is "
+                    "unknown here"
+                )
+            self.check_risk(undo)
         try:
             is_played(task.sandbox_config)
         except ValueError as error:
@@ -161,13 +166,21 @@ class Attempt:
         if tool is None:
             known = ", ".join(tools.names()[:20]) or "none"
             raise self._infeasible(f"there is no tool {task.tool_name!r}; there are: {known}")
-        tier = task.risk_tier or RiskTier.LOW
+        self.check_risk(tool)
+        return tool
+
+    def check_risk(self, tool: Tool) -> None:
+        """Raise `Blocked` for a tool that risks more than the task says.
+
+        Nobody has been asked about that much: not for the task's own tool, nor for one that
+        takes its place, nor for one that undoes it.
+        """
+        tier = self.task.risk_tier or RiskTier.LOW
         if _RANK.get(tier, -1) < _RANK[tool.risk]:
             raise self._infeasible(
                 f"the tool {tool.name!r} is of {tool.risk} risk and the task says {tier}; "
                 f"give the task the risk tier {tool.risk}"
             )
-        return tool
 
     def _infeasible(self, problem: str) -> Blocked:
         if self.equipment.observer is not None:

@@ -11,11 +11,12 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 
 from ....workflow.enums import ApprovalStatus, PolicyRiskTier, RiskTier, TaskState
-from ....workflow.models import Action, GuardDecision, TaskSpec
+from ....workflow.models import Action, GuardDecision, RetryAltToolStrategy, TaskSpec
 from ...http.refusals import HttpRefusal
 from ..policy.approvals import ApprovalRecord, Approvals, Subject
 from .calling import first
 from .faults import Blocked, Interrupted, TimedOut
+from .keys import digest
 from .records import TaskRecord
 
 if TYPE_CHECKING:
@@ -104,6 +105,18 @@ class Consent:
     def action(self, tool_name: str | None) -> Action:
         """Return the task as policy judges it; an approval is bound to all of it."""
         task = self._task
+        metadata: dict[str, Any] = {
+            "workflow_id": self._round.record.workflow_id,
+            "task_id": task.id,
+            "tool_name": tool_name,
+            "inputs_sha256": self._inputs_digest,
+        }
+        if task.compensation_action is not None:
+            metadata["compensation_tool"] = task.compensation_action.tool
+            metadata["compensation_sha256"] = digest(task.compensation_action.args)
+        gate = self._round.gate_of(task.id)
+        if gate is not None and isinstance(gate.recovery, RetryAltToolStrategy):
+            metadata["alternative_tool"] = gate.recovery.tool_name
         return Action(
             id=task.id,
             name=task.name,
@@ -112,12 +125,7 @@ class Consent:
             intent=task.intent,
             data_zone=task.data_zone,
             allowed_tools=task.allowed_tools,
-            metadata={
-                "workflow_id": self._round.record.workflow_id,
-                "task_id": task.id,
-                "tool_name": tool_name,
-                "inputs_sha256": self._inputs_digest,
-            },
+            metadata=metadata,
         )
 
     def subject(self, action: Action) -> Subject:

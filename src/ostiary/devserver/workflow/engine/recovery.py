@@ -118,6 +118,7 @@ async def _other_tool(
     tool = attempt.equipment.tools.find(strategy.tool_name)
     if tool is None:
         raise _blocked(found, f"there is no tool {strategy.tool_name!r} to take instead")
+    attempt.check_risk(tool)
     attempt.consent.obtain_other(tool.name)
     problem = ""
     for _ in range(min(strategy.max_retries, _MOST_RETRIES)):
