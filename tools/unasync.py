@@ -39,6 +39,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "AsyncChatNames": "ChatNames",
     "AsyncChatStream": "ChatStream",
     "AsyncCredentials": "Credentials",
+    "AsyncDomainClient": "DomainClient",
     "AsyncEventStream": "EventStream",
     "AsyncEvents": "Events",
     "AsyncFramedTransport": "FramedTransport",

@@ -49,8 +49,13 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_response: Callable[[ResponseInfo], object] | None = None
     on_retry: Callable[[RetryInfo], object] | None = None
 
-    _family: ClassVar[Mapping[Any, Any]] = {}
+    family: ClassVar[Mapping[Any, Any]] = {}
     """The domain's class for each shared error."""
+
+    @staticmethod
+    def key_of_environment() -> Secret | None:
+        """Return the API key that the environment has; None when it has none."""
+        return None
 
     @staticmethod
     def user_agent() -> str:
@@ -78,7 +83,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             "on_request": self.on_request,
             "on_response": self.on_response,
             "on_retry": self.on_retry,
-            "family": self._family,
+            "family": self.family,
         }
 
     def portable(self) -> Self:
@@ -86,6 +91,10 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         return msgspec.structs.replace(
             self, api_key=None, ssl_context=None, on_request=None, on_response=None, on_retry=None
         )
+
+    def arrived(self) -> Self:
+        """Return a copy for where it was unpickled: with the API key of the environment there."""
+        return msgspec.structs.replace(self, api_key=self.key_of_environment())
 
 
 def hidden(value: object, refuse: Refuse) -> Secret | None:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
 
+from .._calls.client._async import AsyncDomainClient
 from .._wire.sse import EventDecoder
 from ..config import Limits
-from ..errors import InvalidArgumentError, OstiaryError, adopt
+from ..errors import OstiaryError, adopt
 from ..http._async import AsyncPool
 from ..secret import Secret
 from . import _bodies as bodies
@@ -25,7 +26,7 @@ from ._twins import (
     AsyncTwin,
     Timeout,
 )
-from .errors import FAMILY, HestiaArgumentError, HestiaError, HestiaProtocolError
+from .errors import FAMILY, HestiaError, HestiaProtocolError
 from .models import (
     AgentResult,
     ChatResponse,
@@ -63,7 +64,7 @@ __all__ = [
 ]
 
 
-class AsyncGovernanceClient:
+class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
     """A governance server, for whatever an agent wants to do (docs/governance.md).
 
     Use it as a context manager, or call `aclose`. Nothing is opened before the first call.
@@ -125,16 +126,8 @@ class AsyncGovernanceClient:
         )
 
     def _configure(self, settings: GovernanceSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
+        super()._configure(settings)
         self._twin = AsyncTwin(settings, self._pool)
-
-    @classmethod
-    def made_from(cls, settings: GovernanceSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
 
     # Made when they are asked for: a process may hold thousands of clients.
 
@@ -163,41 +156,13 @@ class AsyncGovernanceClient:
         """Decisions and their reasons."""
         return AsyncGovernance(self._pool, self._twin)
 
-    @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
-    @property
-    def pool(self) -> AsyncPool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., AsyncGovernanceClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
     async def aclose(self) -> None:
         """Close every connection; calls and streams under way end with an error. Final."""
         try:
-            await self._pool.close()
+            await super().aclose()
         finally:
             # A closed pool is what keeps the twin from being made anew.
             self._twin.close()
-
-    async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     # --- running
 
@@ -288,25 +253,7 @@ class AsyncGovernanceClient:
             idempotency_key=idempotency_key,
         )
 
-    async def close(self) -> None:
-        """Do what `aclose` does; the other clients of this library call it so."""
-        await self.aclose()
-
     # unasync: end
-
-
-def _pool_of(settings: GovernanceSettings) -> AsyncPool:
-    try:
-        return AsyncPool(settings.base_url, **settings.pool_arguments())
-    except InvalidArgumentError as error:
-        problem = error.message
-    raise HestiaArgumentError(problem)
-
-
-def _restore(
-    cls: type[AsyncGovernanceClient], settings: GovernanceSettings, had_key: bool
-) -> AsyncGovernanceClient:
-    return cls.made_from(settings.arrived() if had_key else settings)
 
 
 class AsyncChat(AsyncChatNames):

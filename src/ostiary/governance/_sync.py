@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
 
+from .._calls.client._sync import DomainClient
 from .._wire.sse import EventDecoder
 from ..config import Limits
-from ..errors import InvalidArgumentError, OstiaryError, adopt
+from ..errors import OstiaryError, adopt
 from ..http._sync import Pool
 from ..secret import Secret
 from . import _bodies as bodies
@@ -27,7 +28,7 @@ from ._twins import (
     Timeout,
     Twin,
 )
-from .errors import FAMILY, HestiaArgumentError, HestiaError, HestiaProtocolError
+from .errors import FAMILY, HestiaError, HestiaProtocolError
 from .models import (
     AgentResult,
     ChatResponse,
@@ -65,7 +66,7 @@ __all__ = [
 ]
 
 
-class GovernanceClient:
+class GovernanceClient(DomainClient[GovernanceSettings]):
     """A governance server, for whatever an agent wants to do (docs/governance.md).
 
     Use it as a context manager, or call `close`. Nothing is opened before the first call.
@@ -127,16 +128,8 @@ class GovernanceClient:
         )
 
     def _configure(self, settings: GovernanceSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
+        super()._configure(settings)
         self._twin = Twin(settings, self._pool)
-
-    @classmethod
-    def made_from(cls, settings: GovernanceSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
 
     # Made when they are asked for: a process may hold thousands of clients.
 
@@ -165,41 +158,13 @@ class GovernanceClient:
         """Decisions and their reasons."""
         return Governance(self._pool, self._twin)
 
-    @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
-    @property
-    def pool(self) -> Pool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., GovernanceClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
     def close(self) -> None:
         """Close every connection; calls and streams under way end with an error. Final."""
         try:
-            self._pool.close()
+            super().close()
         finally:
             # A closed pool is what keeps the twin from being made anew.
             self._twin.close()
-
-    def __enter__(self) -> Self:
-        self._pool.__enter__()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     # --- running
 
@@ -264,20 +229,6 @@ class GovernanceClient:
             idle_timeout,
             self._settings.strict if strict is None else strict,
         )
-
-
-def _pool_of(settings: GovernanceSettings) -> Pool:
-    try:
-        return Pool(settings.base_url, **settings.pool_arguments())
-    except InvalidArgumentError as error:
-        problem = error.message
-    raise HestiaArgumentError(problem)
-
-
-def _restore(
-    cls: type[GovernanceClient], settings: GovernanceSettings, had_key: bool
-) -> GovernanceClient:
-    return cls.made_from(settings.arrived() if had_key else settings)
 
 
 class Chat(ChatNames):

@@ -9,8 +9,6 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-import msgspec
-
 from .. import _settings
 from ..config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES, TIMEOUT
 from ..secret import Secret
@@ -42,7 +40,7 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
 
     strict: bool
 
-    _family: ClassVar[Mapping[Any, Any]] = FAMILY
+    family: ClassVar[Mapping[Any, Any]] = FAMILY
 
     @staticmethod
     def user_agent() -> str:
@@ -61,7 +59,7 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
         them.
         """
         if api_key is None:
-            api_key = _key_of_environment()
+            api_key = cls.key_of_environment()
         elif api_key and (problem := _settings.key_problem(api_key)):
             raise HestiaArgumentError(f"api_key {problem}")
         return cls(
@@ -71,9 +69,10 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
             **more,
         )
 
-    def arrived(self) -> GovernanceSettings:
-        """Return a copy for where it was unpickled: with the API key of the environment there."""
-        return msgspec.structs.replace(self, api_key=_key_of_environment())
+    @staticmethod
+    def key_of_environment() -> Secret | None:
+        """Return the API key that the environment has; None when it has none."""
+        return _settings.read_key(API_KEY, API_KEY_FILE, HestiaArgumentError)
 
 
 def read_key_file(path: str | os.PathLike[str]) -> Secret:
@@ -88,7 +87,3 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
 def hidden(value: object) -> Secret | None:
     """Return an API key as a Secret; the first thing a constructor does with it."""
     return _settings.hidden(value, HestiaArgumentError)
-
-
-def _key_of_environment() -> Secret | None:
-    return _settings.read_key(API_KEY, API_KEY_FILE, HestiaArgumentError)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._calls.client._async import AsyncDomainClient
 from .._calls.colours import Timeout
-from ..errors import InvalidArgumentError as AnyInvalidArgumentError
-from ..http._async import AsyncPool
 from ..secret import Secret
 from . import _bodies as bodies
 from . import _routes as routes
@@ -37,7 +36,13 @@ if TYPE_CHECKING:
 __all__ = ["AsyncRuntimeClient"]
 
 
-class AsyncRuntimeClient(AsyncAgentCalls, AsyncReviewCalls, AsyncStoreCalls, AsyncToolCalls):
+class AsyncRuntimeClient(
+    AsyncAgentCalls,
+    AsyncReviewCalls,
+    AsyncStoreCalls,
+    AsyncToolCalls,
+    AsyncDomainClient[RuntimeSettings],
+):
     """An agent runtime (docs/runtime.md).
 
     Use it as a context manager, or call `aclose`. Nothing is opened before the first call.
@@ -93,16 +98,8 @@ class AsyncRuntimeClient(AsyncAgentCalls, AsyncReviewCalls, AsyncStoreCalls, Asy
         )
 
     def _configure(self, settings: RuntimeSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
+        super()._configure(settings)
         self._features: dict[str, bool] = {}
-
-    @classmethod
-    def made_from(cls, settings: RuntimeSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
 
     @cached_property
     def schedules(self) -> AsyncSchedules:
@@ -115,48 +112,9 @@ class AsyncRuntimeClient(AsyncAgentCalls, AsyncReviewCalls, AsyncStoreCalls, Asy
         return AsyncChannels(self._pool)
 
     @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
-    @property
     def api_key(self) -> Secret | None:
         """The key that is sent, hidden; None when there is none."""
         return self._settings.api_key
-
-    @property
-    def pool(self) -> AsyncPool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., AsyncRuntimeClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
-    async def aclose(self) -> None:
-        """Close every connection; calls and streams under way end with an error. Final."""
-        await self._pool.close()
-
-    # unasync: skip
-    async def close(self) -> None:
-        """Do what `aclose` does; the other clients of this library call it so."""
-        await self.aclose()
-
-    # unasync: end
-
-    async def __aenter__(self) -> Self:
-        await self._pool.__aenter__()
-        return self
-
-    async def __aexit__(self, *exc_info: object) -> None:
-        await self.aclose()
 
     # --- how the runtime is
 
@@ -226,17 +184,3 @@ class AsyncRuntimeClient(AsyncAgentCalls, AsyncReviewCalls, AsyncStoreCalls, Asy
             found = True
         self._features[feature] = found
         return found
-
-
-def _pool_of(settings: RuntimeSettings) -> AsyncPool:
-    try:
-        return AsyncPool(settings.base_url, **settings.pool_arguments())
-    except AnyInvalidArgumentError as error:
-        problem = error.message
-    raise InvalidArgumentError(problem)
-
-
-def _restore(
-    cls: type[AsyncRuntimeClient], settings: RuntimeSettings, had_key: bool
-) -> AsyncRuntimeClient:
-    return cls.made_from(settings.arrived() if had_key else settings)

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._calls.client._sync import DomainClient
 from .._calls.colours import Timeout
-from ..errors import InvalidArgumentError as AnyInvalidArgumentError
-from ..http._sync import Pool
 from ..secret import Secret
 from . import _bodies as bodies
 from . import _routes as routes
@@ -39,7 +38,13 @@ if TYPE_CHECKING:
 __all__ = ["RuntimeClient"]
 
 
-class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
+class RuntimeClient(
+    AgentCalls,
+    ReviewCalls,
+    StoreCalls,
+    ToolCalls,
+    DomainClient[RuntimeSettings],
+):
     """An agent runtime (docs/runtime.md).
 
     Use it as a context manager, or call `close`. Nothing is opened before the first call.
@@ -95,16 +100,8 @@ class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
         )
 
     def _configure(self, settings: RuntimeSettings) -> None:
-        self._settings = settings
-        self._pool = _pool_of(settings)
+        super()._configure(settings)
         self._features: dict[str, bool] = {}
-
-    @classmethod
-    def made_from(cls, settings: RuntimeSettings) -> Self:
-        """Make a client of settings that were resolved before."""
-        client = cls.__new__(cls)
-        client._configure(settings)
-        return client
 
     @cached_property
     def schedules(self) -> Schedules:
@@ -117,41 +114,9 @@ class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
         return Channels(self._pool)
 
     @property
-    def base_url(self) -> str:
-        """Where the server is; without slashes at its end."""
-        return self._pool.base_url
-
-    @property
     def api_key(self) -> Secret | None:
         """The key that is sent, hidden; None when there is none."""
         return self._settings.api_key
-
-    @property
-    def pool(self) -> Pool:
-        """The pool beneath, for requests that have no method here and for raw replies."""
-        return self._pool
-
-    def __repr__(self) -> str:
-        if not hasattr(self, "_pool"):  # its constructor refused
-            return f"<{type(self).__name__}, not configured>"
-        return f"{type(self).__name__}(base_url={self.base_url!r})"
-
-    # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
-    def __reduce__(self) -> tuple[Callable[..., RuntimeClient], tuple[object, ...]]:
-        settings = self._settings
-        return _restore, (type(self), settings.portable(), settings.api_key is not None)
-
-    def close(self) -> None:
-        """Close every connection; calls and streams under way end with an error. Final."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        self._pool.__enter__()
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.close()
 
     # --- how the runtime is
 
@@ -221,15 +186,3 @@ class RuntimeClient(AgentCalls, ReviewCalls, StoreCalls, ToolCalls):
             found = True
         self._features[feature] = found
         return found
-
-
-def _pool_of(settings: RuntimeSettings) -> Pool:
-    try:
-        return Pool(settings.base_url, **settings.pool_arguments())
-    except AnyInvalidArgumentError as error:
-        problem = error.message
-    raise InvalidArgumentError(problem)
-
-
-def _restore(cls: type[RuntimeClient], settings: RuntimeSettings, had_key: bool) -> RuntimeClient:
-    return cls.made_from(settings.arrived() if had_key else settings)

@@ -75,7 +75,7 @@ class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     url_source: Source = "argument"
     key_source: Source = "argument"
 
-    _family: ClassVar[Mapping[Any, Any]] = FAMILY
+    family: ClassVar[Mapping[Any, Any]] = FAMILY
 
     @classmethod
     def resolve(

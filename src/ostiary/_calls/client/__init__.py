@@ -1,0 +1,1 @@
+"""The client of an HTTP domain, but for its methods."""
