@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import tempfile
 from collections import Counter
 from pathlib import Path
@@ -181,7 +182,12 @@ class Patient(Time):
         await super().sleep(seconds)
 
 
-SETTINGS = settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# OSTIARY_MODEL_EXAMPLES=5000 looks longer.
+SETTINGS = settings(
+    max_examples=int(os.environ.get("OSTIARY_MODEL_EXAMPLES", "50")),
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+)
 
 
 @SETTINGS

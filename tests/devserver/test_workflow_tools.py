@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.server
 import json
 import os
+import socket
 import sys
 import threading
 from collections.abc import Iterator
@@ -266,6 +267,17 @@ def test_what_a_host_refuses_is_an_error(files: Path, host: str, code: int, agai
     with pytest.raises(ToolError, match=f"answered {code}") as caught:
         call("http_get", files, {"url": f"{host}/{code}"})
     assert caught.value.retry is again
+
+
+def test_a_name_that_leads_inside_is_not_enough(
+    files: Path, host: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    port = int(host.rpartition(":")[2])
+    inside = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: inside)
+    with pytest.raises(ToolError, match="not a public address") as caught:
+        call("http_get", files, {"url": f"http://nowhere.invalid:{port}/"})
+    assert not caught.value.retry
 
 
 @pytest.mark.parametrize(

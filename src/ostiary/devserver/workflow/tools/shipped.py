@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import ipaddress
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, Final, cast
@@ -38,8 +39,13 @@ _encode = msgspec.json.Encoder().encode
 def shipped(
     allow_hosts: frozenset[str] = frozenset(), *, limits: Limits | None = None
 ) -> list[Tool]:
-    """Return the tools; http_get reaches the hosts that are named, as `host` or `host:port`."""
-    bounds = limits or Limits(seconds=30.0, body=1024 * 1024, allow=allow_hosts)
+    """Return the tools; http_get reaches the hosts that are named, as `host` or `host:port`.
+
+    A private address is reached where it is named itself: a name that leads to one is not
+    enough, for names are changed by others.
+    """
+    private = frozenset(host for host in allow_hosts if _is_address(host))
+    bounds = limits or Limits(seconds=30.0, body=1024 * 1024, allow=private)
     functions: Mapping[str, Callable[[ToolCall], Any]] = {
         "read_file": read_file,
         "write_file": write_file,
@@ -180,6 +186,18 @@ def http_get(call: ToolCall, *, allow_hosts: frozenset[str], limits: Limits) -> 
         problem = f"the host answered {answer.status}"
         again = answer.status >= 500 or answer.status in {408, 429}
     raise ToolError(problem, retry=again)
+
+
+def _is_address(named: str) -> bool:
+    for host in (named, named.rpartition(":")[0]):
+        if host == "localhost":
+            return True
+        try:
+            ipaddress.ip_address(host)
+        except ValueError:
+            continue
+        return True
+    return False
 
 
 def _headers(call: ToolCall, host: bytes) -> list[tuple[bytes, bytes]]:
