@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ostiary.workflow import TelemetryCounters, TelemetryPipeline
 from tests.http.peer import Exchange, HttpPeer, lost, stall
 
 BATCH = "/api/v1/observability/batch"
@@ -101,3 +102,23 @@ def collecting(**options: Any) -> Iterator[Collector]:
     with HttpPeer(collector.serve, "unix", **options) as peer:
         collector.url = peer.url()
         yield collector
+
+
+# --- pipelines that tell it
+
+
+def tell(pipeline: TelemetryPipeline, numbers: Any) -> None:
+    for number in numbers:
+        pipeline.event("step_end", {"number": number})
+
+
+def until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 30
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+
+
+def balanced(counters: TelemetryCounters) -> bool:
+    parts = counters.sent + counters.spooled + counters.dropped + counters.queued
+    return counters.reported == parts

@@ -12,10 +12,14 @@ import pytest
 
 from ostiary import _retry
 from ostiary.devserver.inprocess import RunningVault, running
+from ostiary.workflow import TelemetryPipeline
 from ostiary.workflow._async import AsyncWorkflowClient
 from ostiary.workflow._sync import WorkflowClient
+from ostiary.workflow.telemetry import worker
 from tests.colours import COLOURS, Driven, Reading, colour_of, loop_of
 from tests.http.peer import Asked, Exchange, HttpPeer, Script, Step, script
+
+from .collector import Collector, collecting
 
 PREFIX = "/api/v1"
 NOW = "2031-04-02T01:00:00.000Z"
@@ -87,6 +91,35 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningVault]
     home: Path = tmp_path_factory.mktemp("workflow") / "home"
     with running(home, tcp=False, demo=True) as vault:
         yield vault
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """A server that takes telemetry, and can be away."""
+    with collecting() as made:
+        yield made
+
+
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pipelines try again soon."""
+    monkeypatch.setattr(worker, "_FIRST_PAUSE", 0.004)
+    monkeypatch.setattr(worker, "_LAST_PAUSE", 0.02)
+
+
+@pytest.fixture
+def start(collector: Collector, soon: None) -> Iterator[Callable[..., TelemetryPipeline]]:
+    """Make pipelines that tell it and end with the test."""
+    with ExitStack() as stack:
+
+        def make(**options: Any) -> TelemetryPipeline:
+            about = {"flush_interval": 60.0} | options
+            client = WorkflowClient(collector.url, timeout=10, max_retries=0)
+            made = TelemetryPipeline(client, **about)
+            stack.callback(made.close, 0.5)
+            return made
+
+        yield make
 
 
 def says(value: Any, status: int = 200, *headers: tuple[str, str]) -> Callable[[Exchange], object]:

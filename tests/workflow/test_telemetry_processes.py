@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .collector import Collector, collecting
+from .collector import Collector
 
 HEAD = """
 import os, sys, warnings
@@ -21,12 +20,6 @@ def tell(pipeline, numbers):
     for number in numbers:
         pipeline.event("custom", {"number": number, "process": os.getpid()})
 """
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as made:
-        yield made
 
 
 def run(collector: Collector, program: str, *arguments: str) -> str:

@@ -19,16 +19,10 @@ from ostiary.workflow import (
 )
 from ostiary.workflow.telemetry import spans
 
-from .collector import Collector, collecting
+from .collector import Collector
 
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 PARENT = "00f067aa0ba902b7"
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    with collecting() as made:
-        yield made
 
 
 @pytest.fixture
