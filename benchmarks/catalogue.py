@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from . import gateway, runtime
+from . import gateway, runtime, workflow
 from .case import Case, Role
 
 GROUPS = {
@@ -37,6 +37,12 @@ GROUPS = {
     "R6": "connections opened by 640 calls",
     "R7": "a process with a runtime client, over bare Python",
     "R8": "memory of such a process behind its first answer",
+    "W1": "a workflow of eight tasks, one call at a time",
+    "W2": "an action judged by policy, one call at a time",
+    "W3": "an event reported, one call at a time",
+    "W4": "an action judged by policy, asyncio, 64 tasks",
+    "W5": "events reported many at a time, per event",
+    "W6": "events per second, to the embedded workflow server",
 }
 
 
@@ -436,6 +442,7 @@ CASES: tuple[Case, ...] = (
     *_idle("async", "asyncio connection: AsyncHttpPool", "ours", "leaf", 200, "async_connections"),
     *gateway.CASES,
     *runtime.CASES,
+    *workflow.CASES,
 )
 
 BY_NAME = {case.name: case for case in CASES}

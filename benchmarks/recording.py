@@ -1,20 +1,25 @@
-"""`python -m benchmarks.recording` writes what the embedded runtime answers into `recorded/`.
+"""`python -m benchmarks.recording` writes what the embedded servers answer into `recorded/`.
 
-The C server gives these replies out, so that clients are measured with the runtime's own words
-and without its work. Write them anew when its replies change.
+The C server gives these replies out, so that clients are measured with the servers' own words
+and without their work. Write them anew when their replies change. `runtime` or `workflow` as an
+argument records that one alone.
 """
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import msgspec
 from msgspec import UNSET
 
-from ostiary.devserver import RuntimeOptions, running
+from ostiary.devserver import RuntimeOptions, WorkflowOptions, running
 from ostiary.runtime import RuntimeClient
+from ostiary.workflow import WorkflowClient
 
+from .cases import workflow
 from .cases.runtime import AGENT, API, AUTHOR, CALLS, SESSIONS
 from .rounds import RECORDED
 
@@ -114,8 +119,42 @@ def replies() -> dict[str, bytes]:
     return found
 
 
+def steps() -> dict[str, Callable[[Any], Any]]:
+    """Return the tools of the workflow that is run: each gives back a small object."""
+
+    def made(name: str) -> Callable[[Any], Any]:
+        def step(call: Any) -> dict[str, Any]:
+            late = [{"order": f"A-{n}", "customer": f"C-{n % 12}", "days": n % 9} for n in range(3)]
+            seen = {key: call.inputs[key] for key in ("day", "region")}
+            return {**seen, "rows": 31, "first": late, "upstream": len(call.upstream)}
+
+        return step
+
+    return {name: made(name) for name in workflow.STEPS}
+
+
+def workflow_replies() -> dict[str, bytes]:
+    """Return the embedded workflow server's replies, by the names of their calls."""
+    found: dict[str, bytes] = {}
+    with (
+        running(workflow=WorkflowOptions(port=0, tools=steps())) as server,
+        WorkflowClient(server.workflow_unix_url, server.workflow_token) as client,
+    ):
+        for name, call in workflow.CALLS.items():
+            body = msgspec.Raw(call.content())
+            reply = client.pool.request("POST", workflow.API + call.path, json=body)
+            found[name] = reply.read()
+    return found
+
+
 def main() -> int:
-    for name, body in replies().items():
+    wanted = sys.argv[1:] or ["runtime", "workflow"]
+    found: dict[str, bytes] = {}
+    if "runtime" in wanted:
+        found |= replies()
+    if "workflow" in wanted:
+        found |= workflow_replies()
+    for name, body in found.items():
         (RECORDED / f"{name}.json").write_bytes(body)
         print(f"{name}.json: {len(body):,} bytes")
     return 0

@@ -112,8 +112,9 @@ def _server(command: list[str], socket: str, core: int | None) -> Iterator[int]:
 
 def _command(server: str, socket: str, tools: Mapping[str, str], *, spin: bool) -> list[str] | None:
     """Return the command line of a case's server; None when there is none for this system."""
-    if server == "embedded":
-        return [sys.executable, "-m", "benchmarks.embedded", socket]
+    if server in {"embedded", "workflow"}:
+        which = [] if server == "embedded" else [server]
+        return [sys.executable, "-m", "benchmarks.embedded", socket, *which]
     if server not in tools:
         return None
     # On a core of its own it spins: its wake-up time then stays out of the client's figures.

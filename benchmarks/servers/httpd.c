@@ -25,6 +25,10 @@
  *     /api/v1/agents/..., /api/v1/tool-review/sessions..., /api/v1/knowledge/search
  *                        status.json, sessions.json and search.json of FOLDER, which are what
  *                        an agent runtime has answered; without FOLDER, 404
+ *     /api/v1/workflows/execute, /api/v1/policy/evaluate, /api/v1/observability/events,
+ *     /api/v1/observability/batch
+ *                        execute.json, evaluate.json, event.json and batch.json of FOLDER, from
+ *                        a workflow server
  *
  * Any path may be asked with any method, and with anything after it; other paths get 404. It
  * checks no key and no body: it must never be used for anything but this.
@@ -56,6 +60,8 @@
 
 enum {
     IN_BYTES = 64 * 1024,
+    /* Of a request whose body is announced; most connections never need it. */
+    LARGE_BYTES = 1024 * 1024,
     BACKLOG = 4096,
     BATCH = 512,
     /* A client that sends and does not read is not answered any further beyond this. */
@@ -79,7 +85,7 @@ struct connection {
     int fd;
     uint32_t interest;
     int closing; /* no further request is read: close when all is sent */
-    size_t in_used;
+    size_t in_used, in_cap;
     char *in;
     char *out; /* replies the kernel has not taken yet: out[out_start .. out_end) */
     size_t out_start, out_end, out_cap;
@@ -137,7 +143,7 @@ static const char chat_body[] =
     "\"completion_tokens_details\":{\"reasoning_tokens\":0,\"audio_tokens\":0}},"
     "\"service_tier\":\"default\",\"system_fingerprint\":\"fp_0a1b2c3d4e\"}";
 static const char missing_body[] = "{\"code\":\"NOT_FOUND\",\"message\":\"no such path here\"}";
-static const char large_body[] = "{\"code\":\"TOO_LARGE\",\"message\":\"64 KiB and no more\"}";
+static const char large_body[] = "{\"code\":\"TOO_LARGE\",\"message\":\"1 MiB and no more\"}";
 static const char length_body[] = "{\"code\":\"LENGTH\",\"message\":\"say a Content-Length\"}";
 
 static const char stream_head[] = "HTTP/1.1 200 OK\r\n" FIELDS
@@ -162,6 +168,10 @@ static struct {
     {.path = "/api/v1/agents/", .file = "status.json"},
     {.path = "/api/v1/tool-review/sessions", .file = "sessions.json"},
     {.path = "/api/v1/knowledge/search", .file = "search.json"},
+    {.path = "/api/v1/workflows/execute", .file = "execute.json"},
+    {.path = "/api/v1/policy/evaluate", .file = "evaluate.json"},
+    {.path = "/api/v1/observability/events", .file = "event.json"},
+    {.path = "/api/v1/observability/batch", .file = "batch.json"},
 };
 enum { RECORDED = sizeof recorded / sizeof *recorded, RECORDED_BYTES = 1024 * 1024 };
 static struct text call_reply, run_reply, chat_reply, missing_reply, large_reply, length_reply;
@@ -407,7 +417,7 @@ static size_t take(struct connection *c, const char *data, size_t size)
         if (end == NULL)
             end = head_end;
         if ((value = value_of(line, end, "content-length")) != NULL) {
-            for (; value < end && isdigit((unsigned char)*value) && body < IN_BYTES; value++)
+            for (; value < end && isdigit((unsigned char)*value) && body < LARGE_BYTES; value++)
                 body = body * 10 + (size_t)(*value - '0');
         } else if (value_of(line, end, "transfer-encoding") != NULL) {
             queue(c, length_reply.data, length_reply.size);
@@ -419,11 +429,13 @@ static size_t take(struct connection *c, const char *data, size_t size)
         line = end + 2;
     }
     size_t whole = (size_t)(head_end - data) + 4 + body;
-    if (whole > IN_BYTES) {
+    if (whole > LARGE_BYTES) {
         queue(c, large_reply.data, large_reply.size);
         c->closing = 1;
         return size;
     }
+    if (whole > c->in_cap)
+        c->in = allocate(c->in, c->in_cap = LARGE_BYTES);
     if (size < whole)
         return 0;
     answer(c, data, first - 1, head_end + 4, data + whole);
@@ -442,7 +454,7 @@ static void take_all(struct connection *c)
     }
     memmove(c->in, c->in + at, c->in_used - at);
     c->in_used -= at;
-    if (at == 0 && c->in_used == IN_BYTES && !c->closing && !c->held && c->tokens == 0) {
+    if (at == 0 && c->in_used == c->in_cap && !c->closing && !c->held && c->tokens == 0) {
         queue(c, large_reply.data, large_reply.size);
         c->closing = 1;
     }
@@ -536,9 +548,9 @@ static enum state advance(struct connection *c)
 /* Read once. Returns 1 when something came, 0 when nothing did, -1 when it is over. */
 static int receive(struct connection *c)
 {
-    if (c->in_used == IN_BYTES)
+    if (c->in_used == c->in_cap)
         return 0;
-    ssize_t got = recv(c->fd, c->in + c->in_used, IN_BYTES - c->in_used, 0);
+    ssize_t got = recv(c->fd, c->in + c->in_used, c->in_cap - c->in_used, 0);
     if (got == 0)
         return -1;
     if (got < 0)
@@ -615,7 +627,7 @@ static void welcome(int listener)
         /* Refused for a Unix socket, which has nothing to delay. */
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         struct connection *c = allocate(NULL, sizeof *c);
-        *c = (struct connection){.fd = fd, .in = allocate(NULL, IN_BYTES)};
+        *c = (struct connection){.fd = fd, .in = allocate(NULL, IN_BYTES), .in_cap = IN_BYTES};
         connection_count++;
         accepted_count++;
         watch(c, EPOLL_CTL_ADD, EPOLLIN);

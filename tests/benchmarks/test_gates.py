@@ -305,7 +305,7 @@ def test_every_case_is_a_function() -> None:
     for case in CASES:
         module, _, name = case.function.partition(":")
         assert callable(getattr(importlib.import_module(f"benchmarks.cases.{module}"), name))
-        assert case.server in {"", "framed", "httpd", "embedded"}
+        assert case.server in {"", "framed", "httpd", "embedded", "workflow"}
         assert 0 < case.smoke <= case.count
 
 

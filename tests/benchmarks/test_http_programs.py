@@ -255,7 +255,7 @@ def test_requests_may_come_in_one_piece(server: tuple[str, int]) -> None:
         ("GET /v1/call HTTP/1.1\r\n\r\n", 200),
         ("POST /v1/call HTTP/1.1\r\nHost: x\r\nConnection: Close\r\n\r\n", 200),
         ("POST /v1/call HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 411),
-        ("POST /v1/call HTTP/1.1\r\nContent-Length: 99999\r\n\r\n", 413),
+        ("POST /v1/call HTTP/1.1\r\nContent-Length: 9999999\r\n\r\n", 413),
         ("POST /v1/call HTTP/1.1\r\nX: ".ljust(64 * 1024, "x"), 413),
     ],
 )
