@@ -72,6 +72,8 @@ REGISTERED = {"validator_id": "amount_range", "registered": True, "replaced": Fa
 CANCELLED = {"workflow_id": "ledger-7", "status": "cancelling", "cancelled": True}
 SUMMARY = {"workflow_id": "ledger-7", "status": "running", "name": "Nightly ledger"}
 
+AUDITED = {"timestamp": NOW, "principal": PRINCIPAL, "action": ACTION, "decision": DECISION}
+
 ROWS = [
     Row("health", (), "GET /health", None, {"status": "ok", "version": "1"}, m.ServerHealth),
     Row("ready", (), "GET /ready", None, {"status": "ok"}, m.ServerHealth),
@@ -199,6 +201,15 @@ ROWS = [
         {"approval_token": "approval-1", "status": "pending"},
         "approval-1",
         {"workflow_id": "w"},
+    ),
+    Row(
+        "list_audit",
+        (),
+        "GET /policy/audit?limit=3",
+        None,
+        {"entries": [AUDITED | {"number": 7}], "next_cursor": "c"},
+        m.AuditPage,
+        {"limit": 3},
     ),
     Row(
         "list_approvals",

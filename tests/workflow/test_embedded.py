@@ -201,6 +201,8 @@ def test_the_approval_loop(client: Client, approver: WorkflowClient) -> None:
     answering.join()
     assert (given.status, given.comment) == ("approved", "go on")
     assert client.call("evaluate_policy", context, approval_token=token).allowed
+    told = [one for one in client.read("iter_audit", limit=1) if one.action.id == action["id"]]
+    assert [one.decision.allowed for one in told] == [True, False], "newest first"
     again = client.call("evaluate_policy", context, approval_token=token)
     assert not again.allowed, "an approval lets one action pass once"
 

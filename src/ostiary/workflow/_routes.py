@@ -15,6 +15,7 @@ from .errors import refusal
 from .models import (
     Approval,
     ApprovalPage,
+    AuditPage,
     EventPage,
     GateResult,
     GuardDecision,
@@ -86,6 +87,7 @@ VALIDATOR_DELETE = _any("DELETE", "/api/v1/crv/validators/{validator_id}")
 
 EVALUATE = _one("POST", "/api/v1/policy/evaluate", GuardDecision)
 CHECK = _any("POST", "/api/v1/policy/check", idempotent=True)
+AUDIT = _one("GET", "/api/v1/policy/audit", AuditPage)
 APPROVAL_REQUEST = _any("POST", "/api/v1/policy/approval")
 APPROVALS = _one("GET", "/api/v1/policy/approvals", ApprovalPage)
 APPROVAL = _one("GET", "/api/v1/policy/approvals/{token}", Approval)

@@ -21,6 +21,8 @@ from ..models import (
     Action,
     Approval,
     ApprovalPage,
+    AuditEntry,
+    AuditPage,
     Commit,
     GateConfig,
     GateResult,
@@ -134,6 +136,26 @@ class JudgementCalls:
             routes.CHECK, body=bodies.sealed("the action", body), timeout=timeout
         )
         return found.get("allowed") is True
+
+    def list_audit(
+        self,
+        *,
+        limit: int | None = None,
+        cursor: str | None = None,
+        timeout: Timeout = UNSET,
+    ) -> AuditPage:
+        """Return a page of the server's log of judgements, newest first."""
+        return self._pool.call(routes.AUDIT, query=bodies.page(limit, cursor), timeout=timeout)
+
+    def iter_audit(self, *, limit: int = 100) -> Pages[AuditEntry]:
+        """Iterate over the server's log of judgements, newest first, `limit` a page."""
+        return Pages(
+            lambda cursor: self.list_audit(limit=limit, cursor=cursor),
+            lambda page: page.entries,
+            None,
+            lambda page, _: page.next_cursor,
+            None,
+        )
 
     # --- approvals
 

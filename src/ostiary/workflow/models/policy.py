@@ -17,6 +17,7 @@ __all__ = [
     "ApprovalPage",
     "ApprovalToken",
     "AuditEntry",
+    "AuditPage",
     "GuardDecision",
     "PolicyContext",
     "Principal",
@@ -87,6 +88,13 @@ class AuditEntry(Request):
     decision: GuardDecision
     state_transition: StateTransition | None = None
     approval_token: str | None = None
+
+
+class AuditPage(Model):
+    """A part of a server's log of judgements; `next_cursor` asks for what follows."""
+
+    entries: list[AuditEntry]
+    next_cursor: str | None = None
 
 
 class PolicyContext(Request):
