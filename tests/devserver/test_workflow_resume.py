@@ -368,6 +368,11 @@ def test_a_file_that_others_may_read_or_that_is_none_is_refused(run, tmp_path: P
         path.write_bytes(b"no database at all" * 100)
         with pytest.raises(DevserverError, match="move it away"):
             await engine.start()
+        await engine.stop()
+        path.unlink()
+        await engine.start()
+        await engine.stop()
+        await engine.stop()
 
     run(main())
 

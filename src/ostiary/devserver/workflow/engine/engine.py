@@ -104,6 +104,7 @@ class Engine:
         self._tasks: set[asyncio.Task[None]] = set()
         self._listeners: dict[int, list[asyncio.Event]] = {}
         self._stopping = False
+        self._started = False
 
     async def start(self) -> None:
         """Open the file; raise `DevserverError` where that cannot be."""
@@ -115,6 +116,7 @@ class Engine:
             **self._parts,
         )
         self._records = self._equipment.records
+        self._started = True
         await self._tidy()
 
     async def _tidy(self) -> None:
@@ -143,8 +145,14 @@ class Engine:
         return len(unfinished)
 
     async def stop(self, grace: float = 0.0) -> None:
-        """Leave what runs for the next engine, after at most `grace` seconds; close the file."""
+        """Leave what runs for the next engine, after at most `grace` seconds; close the file.
+
+        Safe to repeat.
+        """
         self._stopping = True
+        if not self._started:
+            return
+        self._started = False
         if self._tasks and grace > 0:
             await asyncio.wait(self._tasks, timeout=grace)
         for task in self._tasks:
