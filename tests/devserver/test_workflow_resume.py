@@ -444,7 +444,7 @@ def test_kills_lose_nothing_and_repeat_nothing(root: Path, more: list[str]) -> N
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     figures = msgspec.json.decode(done.stdout)
-    assert figures["kills_before_the_end"] == 6
+    assert figures["kills_before_the_end"] > 0
     assert figures["finished_that_ran_again"] == 0
     assert figures["lost"] == 0
     assert figures["other_keys"] == 0
