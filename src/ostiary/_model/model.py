@@ -181,7 +181,13 @@ class _Plan(msgspec.Struct, frozen=True):
     whole: tuple[str, ...]
     nested: tuple[tuple[str, _Plan, bool], ...]  # and whether it is a dict of them
     adapts: bool
-    at_once: bool  # nothing in it takes more than its types and the checks of `_made_at_once`
+    words: tuple[tuple[str, bool, frozenset[str]], ...]  # whether it is a list, the known names
+    parts: tuple[tuple[str, bool, bool], ...]  # fields with models: a list of them, a dict
+    sending: tuple[tuple[str, str, bool, bool, bool], ...]  # required, with models, with times
+    # Nothing in it takes more than its types and the checks of `_made_at_once`: when it is made
+    # by its fields, and when it is made of any mapping.
+    at_once: bool
+    at_once_of_any: bool
 
 
 _plans: Final[dict[type[Any], _Plan]] = {}
@@ -223,6 +229,8 @@ def _planned(model: type[Any]) -> _Plan:
     on_wire = {field.name: field.wire_name for field in fields}
     renamed = {wire: name for name, wire in on_wire.items() if wire != name}
     adapts = any("_adapt" in base.__dict__ for base in model.__mro__ if base is not Model)
+    parts = tuple((field.name, field.many, field.keyed) for field in fields if field.inner)
+    at_once = not (renamed or model._hidden or any(field.instant for field in fields))
     return _Plan(
         model=model,
         fields=tuple(fields),
@@ -239,9 +247,18 @@ def _planned(model: type[Any]) -> _Plan:
             if field.inner is not None
         ),
         adapts=adapts,
-        at_once=not (renamed or adapts or model._hidden)
-        and model._rules is Model._rules
-        and not any(field.inner or field.instant for field in fields),
+        words=tuple(
+            (field.name, field.many, frozenset(field.words.__members__))
+            for field in fields
+            if field.words is not None
+        ),
+        parts=parts,
+        sending=tuple(
+            (field.name, field.wire_name, field.required, bool(field.inner), field.instant)
+            for field in fields
+        ),
+        at_once=at_once,
+        at_once_of_any=at_once and not (adapts or parts),
     )
 
 
@@ -299,7 +316,7 @@ def _shaped(
 ) -> M | None:
     """Make `model` of its fields, or add to `problems`; `strangers` may come along."""
     plan = _plan(model)
-    if plan.at_once:
+    if plan.at_once_of_any if strangers else plan.at_once:
         made = _made_at_once(plan, given)
         if made is not None:
             return cast("M", made)
@@ -347,28 +364,47 @@ def _shaped(
 
 
 def _made_at_once(plan: _Plan, given: dict[str, Any]) -> Model | None:
-    """Make a model of flat fields that are all as they should be; None when one is not.
+    """Make a model whose fields are all as they should be; None when one is not.
 
     What is wrong, and what may be meant, is for those who look at each field to say.
     """
     model: type[Model] = plan.model
+    for name, many, keyed in plan.parts:
+        # Those that are made were checked then; what they would be made of is not checked here.
+        part = given.get(name)
+        if part is None or isinstance(part, Model):
+            continue
+        inner: Iterable[object]
+        if many and part.__class__ is list:
+            inner = part
+        elif keyed and part.__class__ is dict:
+            inner = part.values()
+        else:
+            return None
+        for one in inner:
+            if not isinstance(one, Model):
+                return None
     try:
         made = msgspec.convert(given, model)
     except (msgspec.ValidationError, UnicodeError, RecursionError):
         return None
     for name in model._filled:
-        if not getattr(made, name):
+        filled = getattr(made, name)
+        if filled is not None and not filled:
             return None
     for name, (least, most) in model._bounds.items():
         value = getattr(made, name)
         if value is not None and not least <= value <= most:
             return None
     if model._closed:
-        for field in plan.fields:
-            if field.words is None or (words := getattr(made, field.name)) is None:
-                continue
-            if not all(word.is_known for word in (words if field.many else (words,))):
+        for name, many, known in plan.words:
+            words = getattr(made, name)
+            if words is not None and not known.issuperset(
+                [word._name_ for word in words] if many else (words._name_,)
+            ):
                 return None
+    if model._rules is not Model._rules and next(made._rules(), None) is not None:
+        return None
     return made
 
 
@@ -583,19 +619,22 @@ def wire(value: Any) -> Any:
     """
     if isinstance(value, Model):
         sent: dict[str, Any] = {}
-        for field in _plan(type(value)).fields:
-            found = getattr(value, field.name)
-            if found is None and not field.required:
-                continue
-            if field.inner is not None:
+        for name, wire_name, required, with_models, with_times in _plan(type(value)).sending:
+            found = getattr(value, name)
+            if found is None:
+                if not required:
+                    continue
+            elif with_models:
                 found = wire(found)
-            elif field.instant:
+            elif with_times:
                 found = _sent(found)
             elif isinstance(found, Enum):
-                found = found.value
-            sent[field.wire_name] = found
-        for name, found in value.extra.items():
-            sent.setdefault(name, found)
+                found = found._value_
+            sent[wire_name] = found
+        extra = getattr(value, _EXTRA)
+        if extra is not UNSET:
+            for name, found in extra.items():
+                sent.setdefault(name, found)
         return sent
     if isinstance(value, (list, tuple)):
         return [wire(one) for one in _items(value)]
