@@ -70,17 +70,17 @@ def _together() -> list[Case]:
 
     def mine(key: str, label: str, **options: Any) -> Case:
         text = f"AsyncWorkflowClient.evaluate_policy{label}"
-        return row(key, text, "ours", "async_calls", 12_800, client="ours", **options)
+        return row(key, text, "ours", "async_calls", 6_400, client="ours", **options)
 
     return [
-        row("c-floor", "C floor: epoll", "floor", "c_fanout", 64_000),
-        row("plain", f"{_PEER}, TCP", "peer", "async_calls", 1_280, client="plain"),
+        row("c-floor", "C floor: epoll", "floor", "c_fanout", 32_000),
+        row("plain", f"{_PEER}, TCP", "peer", "async_calls", 640, client="plain"),
         row(
             "plain-uvloop",
             f"{_PEER}, TCP, uvloop",
             "peer",
             "async_calls",
-            1_280,
+            640,
             client="plain",
             loop="uvloop",
         ),
@@ -94,19 +94,19 @@ def _many() -> list[Case]:
     """W5 and W6: one by one, in batches of the caller's own, by our pipeline."""
     found: list[Case] = []
     rows: tuple[tuple[str, str, Role, str, int, int, dict[str, Any]], ...] = (
-        ("plain", f"{_PEER}, one by one", "peer", "calls", 500, 200, {"client": "plain"}),
+        ("plain", f"{_PEER}, one by one", "peer", "calls", 300, 100, {"client": "plain"}),
         (
             "plain-batches",
             f"{_PEER}, batches by hand",
             "peer",
             "batches",
             10_000,
-            2_000,
+            1_500,
             {"client": "plain"},
         ),
-        ("typed", "WorkflowClient.report_event", "ours", "calls", 10_000, 1_000, {}),
-        ("batches", "WorkflowClient.report_batch", "ours", "batches", 20_000, 5_000, {}),
-        ("pipeline", "TelemetryPipeline", "ours", "pipelined", 40_000, 10_000, {}),
+        ("typed", "WorkflowClient.report_event", "ours", "calls", 4_000, 500, {}),
+        ("batches", "WorkflowClient.report_batch", "ours", "batches", 10_000, 3_000, {}),
+        ("pipeline", "TelemetryPipeline", "ours", "pipelined", 20_000, 5_000, {}),
     )
     rates = {"calls": "rate", "batches": "batched_rate", "pipelined": "pipelined_rate"}
     for key, label, role, function, count, fewer, more in rows:
@@ -129,9 +129,9 @@ def _many() -> list[Case]:
 
 
 CASES = (
-    *_called("W1", "execute", 4_000, 400),
-    *_called("W2", "evaluate", 8_000, 400),
-    *_called("W3", "event", 8_000, 400),
+    *_called("W1", "execute", 2_000, 250),
+    *_called("W2", "evaluate", 5_000, 300),
+    *_called("W3", "event", 5_000, 300),
     *_together(),
     *_many(),
 )
