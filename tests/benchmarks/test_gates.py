@@ -294,6 +294,18 @@ def test_the_gates_of_this_repository_are_the_table(root: Path) -> None:
         "R4.async": (10, True),
         "R6.sync": (1, False),
         "R6.async": (64, False),
+        "W1.peer": (3.5, True),
+        "W1.async": (4, True),
+        "W2.peer": (6, True),
+        "W2.async": (7, True),
+        "W3.peer": (8, True),
+        "W3.async": (7, True),
+        "W4.peer": (15, True),
+        "W5.peer": (16, True),
+        "W5.single": (1.3, True),
+        "W5.by-hand": (2.2, False),
+        "W6.peer": (5, True),
+        "W6.single": (2, True),
     }
     # A peer that is both yardstick and judged would excuse itself.
     assert all(target.yardstick != target.case for target in found.targets)
