@@ -1,8 +1,8 @@
 """`python -m benchmarks.embedded SOCKET [workflow]`: an embedded server as a case's server.
 
 It is the runtime, or the workflow server. It has what the cases ask for, prints "ready PORT", and
-ends when its standard input does. It
-listens on a port and on SOCKET, which is a link to where it really listens.
+ends when its standard input does. It listens on a port and on SOCKET, which is a link to where it
+really listens.
 """
 
 from __future__ import annotations
