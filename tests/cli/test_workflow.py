@@ -184,6 +184,14 @@ def test_what_cannot_be_run_is_told_before_it_is_sent(workflow: Run, tmp_path: P
     assert "the context is no JSON object" in unread.err
 
 
+def test_a_file_s_sandbox_is_kept(workflow: Run, tmp_path: Path) -> None:
+    played = {"tool_name": "broken", "sandbox_config": {"enabled": True, "type": "simulation"}}
+    file = file_of(tmp_path, spec("cli-played", played))
+    ran = good(workflow("run", file, "--json")).document
+    # The tool itself would have failed.
+    assert ran["task_results"]["t0"]["result"]["simulated"] is True
+
+
 def test_a_run_that_fails(workflow: Run, tmp_path: Path) -> None:
     file = file_of(tmp_path, spec("cli-fails", READ, {"tool_name": "broken"}, READ))
     ran = workflow("run", file)

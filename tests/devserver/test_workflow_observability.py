@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -311,6 +313,44 @@ def test_the_figures_of_the_summary(api: WorkflowApi) -> None:
         assert api.get("observability/summary?time_range_ms=x")[0] == 400
 
 
+def test_a_run_that_is_mended_counts_as_repaired() -> None:
+    tries: list[int] = []
+
+    def heals(call: Any) -> str:
+        tries.append(call.attempt)
+        if len(tries) == 1:
+            raise OSError("away")
+        time.sleep(0.02)
+        return "back"
+
+    options = WorkflowOptions(port=None, tools={"heals": heals})
+    with running(tcp=False, workflow=options) as fresh:
+        api = WorkflowApi(fresh)
+        flow = workflow("mended", task("heals"))
+        assert [api.execute(flow)[1]["status"] for _ in range(2)] == ["failed", "success"]
+        # The figures look for just what the engine tells.
+        found = api.get("observability/summary")[1]
+        assert found["success_rate"] == {"action": 0.5}
+        assert found["mttr_ms"] >= 20
+        assert found["human_escalation_rate"] == 0.0
+
+
+def test_prometheus_gets_counters_and_gauges_of_few_series(
+    server: RunningVault, api: WorkflowApi
+) -> None:
+    api.post("observability/events", event(type="of_my_own", workflow_id="w-4711"))
+    api.post("observability/spans", span("trace-4711", "s", duration=3.0))
+    with Web(server.workflow_socket) as web:
+        text = web.get("/metrics").body.decode()
+    lines = text.splitlines()
+    assert {line.split()[3] for line in lines if line.startswith("# TYPE")} == {"counter", "gauge"}
+    labels = set(re.findall(r'(\w+)="', text))
+    assert labels == {"kind", "event_type"}
+    # A type that a client made up is no series of its own.
+    assert "of_my_own" not in text
+    assert "4711" not in text
+
+
 # -- the store itself -------------------------------------------------------
 
 
@@ -404,6 +444,25 @@ def test_a_file_of_a_newer_version_and_one_that_is_none(tmp_path: Path) -> None:
     path.chmod(0o644)
     with pytest.raises(OstiaryError, match="chmod"):
         Telemetry(path, Clock(), limit=10, ttl=60)
+
+
+def test_no_question_reads_a_whole_table(tmp_path: Path) -> None:
+    telemetry = Telemetry(tmp_path / "t.db", Clock(), limit=10, ttl=60)
+    db = telemetry._db  # pyright: ignore[reportPrivateUsage]
+    asked: list[str] = []
+    db.set_trace_callback(asked.append)
+    telemetry.find("metrics", {"name": "m"}, since=1.0, until=2.0, limit=5)
+    telemetry.find("metrics", {}, since=1.0, limit=5)
+    telemetry.find("metrics", {"name": "m"}, after=(1.0, 1), limit=5)
+    telemetry.find("events", {"workflow_id": "w"}, limit=5)
+    telemetry.trace("t")
+    db.set_trace_callback(None)
+    assert len(asked) == 5
+    for one in asked:
+        plan = [row[-1] for row in db.execute(f"EXPLAIN QUERY PLAN {one}")]
+        # Found by an index, and in its order already.
+        assert all(step.startswith("SEARCH") for step in plan), (one, plan)
+    telemetry.close()
 
 
 def test_figures_of_odd_events(tmp_path: Path) -> None:

@@ -201,6 +201,15 @@ def test_what_was_approved_may_be_done_once(guard: Guard, approvals: Approvals) 
     assert approvals.get(token).comment == "go on"
 
 
+def test_a_second_question_leaves_the_first_as_it_is(guard: Guard, approvals: Approvals) -> None:
+    first = ask(guard, task_id="first")
+    ask(guard, task_id="second")
+    ask(guard, "low")
+    assert first.approval_token is not None
+    approvals.decide(first.approval_token, approve=True, approver="ann")
+    assert ask(guard, task_id="first", approval_token=first.approval_token).allowed
+
+
 def test_asking_the_same_again_is_one_question(guard: Guard) -> None:
     assert ask(guard).approval_token == ask(guard).approval_token
     assert ask(guard, task_id="t").approval_token != ask(guard).approval_token

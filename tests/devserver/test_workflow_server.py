@@ -17,6 +17,7 @@ from urllib.parse import quote
 import pytest
 
 from ostiary.devserver import HttpFault, RunningVault, WorkflowKey, WorkflowOptions, running
+from ostiary.devserver.workflow import audit
 from ostiary.errors import InvalidArgumentError, OstiaryError
 from ostiary.secret import Secret
 from tests.devserver.web import Web
@@ -154,6 +155,40 @@ def test_a_key_does_what_its_roles_say(server: RunningVault, role: str) -> None:
         reply = api.call(method, path, {} if method == "POST" else None)
         refused = reply.status == 403 and reply.document["code"] == "ROLE_MISSING"
         assert refused == (role not in roles | {"admin"}), (method, path, reply)
+
+
+def test_pages_of_other_sites_are_kept_out(server: RunningVault, api: WorkflowApi) -> None:
+    page = "https://elsewhere.example"
+    for headers, status in (
+        ({"Origin": page}, 403),
+        ({"Origin": page, "Access-Control-Request-Method": "POST"}, 403),
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Host": "elsewhere.example"}, 421),
+    ):
+        with Web(server.workflow_socket, headers=api.headers) as web:
+            method = "OPTIONS" if "Access-Control-Request-Method" in headers else "GET"
+            reply = web.call(method, "/api/v1/workflows", headers=headers)
+        assert reply.status == status, headers
+        assert "access-control-allow-origin" not in reply
+
+
+def test_a_key_is_in_no_other_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(0)
+    options = WorkflowOptions(port=None, tools={"echo": echo})
+    with running(tmp_path, tcp=False, workflow=options) as one:
+        api = WorkflowApi(one)
+        assert one.workflow_token is not None
+        token = one.workflow_token.reveal()
+        assert api.execute(workflow("quiet", task("echo", risk_tier="LOW")))[0] == 200
+        api.post("workflows/execute", {"workflow": token[:4]})
+        assert api.get("policy/audit")[1]["entries"]
+    told = [
+        path.name
+        for path in tmp_path.rglob("*")
+        if path.is_file() and token.encode() in path.read_bytes()
+    ]
+    assert told == ["workflow.token"]
+    assert token not in caplog.text
 
 
 def test_a_key_that_is_none(server: RunningVault) -> None:
@@ -682,6 +717,23 @@ def test_every_judgement_is_on_the_servers_own_log() -> None:
             "pending_human",
         ]
         assert "approval-" not in json.dumps(found)
+
+
+def test_the_log_keeps_the_newest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "_KEPT", 4)
+    monkeypatch.setattr(audit, "_PRUNE_EVERY", 5)
+    with running(tmp_path, tcp=False, workflow=WorkflowOptions(port=None)) as one:
+        api = WorkflowApi(one)
+        asked = {
+            "principal": {"id": "a", "type": "agent", "permissions": []},
+            "action": {"id": "a", "name": "A", "required_permissions": [], "risk_tier": "low"},
+            "current_state": "idle",
+            "audit_log": [],
+        }
+        for _ in range(20):
+            assert api.post("policy/evaluate", asked)[0] == 200
+        found = api.get("policy/audit?limit=50")[1]["entries"]
+    assert [one["number"] for one in found] == [20, 19, 18, 17]
 
 
 # -- validators -------------------------------------------------------------
