@@ -68,6 +68,15 @@ def test_either_token_is_taken(server: RunningVault, which: str) -> None:
         assert web.get("/api/v1/agents").status == (401 if which == "neither" else 200)
 
 
+def test_a_token_in_the_address_opens_nothing(server: RunningVault) -> None:
+    # Addresses are written to logs.
+    with Web(server.runtime_socket) as web:
+        for path in ("agents", "events", "ws/chat"):
+            for name in ("token", "access_token", "api_key"):
+                reply = web.get(f"/api/v1/{path}?{name}={OTHER}")
+                assert (reply.status, OTHER in repr(reply)) == (401, False)
+
+
 def test_the_token_and_the_memory_are_for_the_owner_alone(server: RunningVault) -> None:
     for name in ("runtime.token", "runtime.sock", "runtime.db"):
         assert stat.S_IMODE((server.home / name).stat().st_mode) == 0o600

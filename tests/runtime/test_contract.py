@@ -15,7 +15,7 @@ from ostiary.runtime import _routes as routes
 from ostiary.runtime._schedules._sync import Channels, Schedules
 from ostiary.runtime._sync import RuntimeClient
 from ostiary.runtime.models import Model
-from tests.http.peer import answer
+from tests.http.peer import answer, lost
 
 from .conftest import Client, says, shown
 from .contract_rows import GONE, ROWS, Row
@@ -120,9 +120,27 @@ def test_every_method_has_a_row() -> None:
         *("prometheus_metrics", "events", "supports", "close", "made_from", "ingest_file"),
         "submit_tools_for_review",
     }
-    for name, _ in inspect.getmembers(RuntimeClient, inspect.isfunction):
-        if not name.startswith(("_", "iter_", "wait_for_")):
-            assert name in named | others, name
+    for owner, prefix in ((RuntimeClient, ""), (Schedules, "schedules."), (Channels, "channels.")):
+        for name, _ in inspect.getmembers(owner, inspect.isfunction):
+            if not name.startswith(("_", "iter_", "wait_for_")):
+                assert prefix + name in named | others, prefix + name
+
+
+# Sent as often as one likes: they read, or say the same again.
+UNKEYED = {"search_knowledge", "get_context", "send_heartbeat"}
+KEYED = {row.call: row for row in ROWS if row.sent.startswith("POST ") and not row.before}
+
+
+@pytest.mark.parametrize("name", sorted(KEYED.keys() - UNKEYED))
+def test_every_post_that_does_something_takes_a_key(
+    connect: Connect, peers: Any, name: str
+) -> None:
+    row = KEYED[name]
+    peer = peers(lost, says(row.answered))
+    connect(peer).call(name, *row.arguments, idempotency_key="key-of-mine")
+    # A lost answer is asked for again, under the same key.
+    assert [shown(one) for one in peer.asked] == [row.sent] * 2
+    assert [one.header("idempotency-key") for one in peer.asked] == ["key-of-mine"] * 2
 
 
 def test_all_45_methods_of_the_guide_s_release_are_there() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from ostiary._route import Route
 from ostiary.devserver import running
 from ostiary.devserver.options import RuntimeOptions
 from ostiary.runtime import (
@@ -25,8 +27,10 @@ from ostiary.runtime import (
     ValidationFailedError,
     WaitTimeoutError,
 )
+from ostiary.runtime import _routes as routes
 from ostiary.runtime._features import FEATURES
 from ostiary.runtime.signatures import verify_tool
+from tests.devserver.web import Web
 
 from .conftest import TOOL, Client
 
@@ -93,6 +97,20 @@ METRICS = (
     *("disk_usage_bytes", "disk_usage_percent", "active_agents", "total_agents"),
     *("secrets_count", "mcp_connections", "vector_db_items"),
 )
+
+
+def test_it_has_every_endpoint_that_the_client_knows(server: Any) -> None:
+    headers = {"Authorization": f"Bearer {server.runtime_token.reveal()}"}
+    with Web(server.runtime_socket, headers=headers) as web:
+        assert web.post("/api/v1/nothing", {}).document["code"] == "NOT_FOUND"
+        for one in (one for one in vars(routes).values() if isinstance(one, Route)):
+            if one is routes.EVENTS:  # a stream without an end; it has tests of its own
+                continue
+            target = "/api/v1" + re.sub(r"\{\w+\}", "nobody", one.template)
+            reply = web.call(one.method, target, {} if one.method in {"POST", "PUT"} else None)
+            code = reply.document.get("code") if reply.status >= 400 else None
+            assert reply.status != 405, (one.method, one.template)
+            assert code != "NOT_FOUND", (one.method, one.template)
 
 
 def test_a_key_is_needed(server: Any, connect: Connect) -> None:

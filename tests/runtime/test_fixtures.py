@@ -479,6 +479,62 @@ RUNTIME: list[tuple[Any, Any, dict[str, Any]]] = [
         },
         {"connected": True, "workspace_name": None},
     ),
+    (
+        m.ScheduleActionResponse,
+        {"job_id": "9a", "action": "trigger", "status": "triggered"},
+        {"action": "trigger", "status": "triggered"},
+    ),
+    (m.DeleteScheduleResponse, {"job_id": "9a", "deleted": True}, {"deleted": True}),
+    (
+        list[m.ChannelSummary],
+        [{"id": "c-1", "name": "ops", "platform": "mattermost", "status": "Running"}],
+        {"0.platform": "mattermost", "0.status": "Running"},
+    ),
+    (
+        m.ChannelDetail,
+        {
+            "id": "c-1",
+            "name": "ops",
+            "platform": "slack",
+            "status": "stopped",
+            "config": {"workspace": "w"},
+            "created_at": "2026-03-01T10:00:00+00:00",
+            "updated_at": None,
+        },
+        {"created_at": AT, "updated_at": None, "config": {"workspace": "w"}},
+    ),
+    (m.ChannelActionResponse, {"id": "c-1", "action": "start", "status": "x"}, {"status": "x"}),
+    (m.DeleteChannelResponse, {"id": "c-1", "deleted": False}, {"deleted": False}),
+    (
+        list[m.IdentityMapping],
+        [
+            {
+                "platform_user_id": "U1",
+                "platform": "slack",
+                "symbiont_user_id": "u-1",
+                "email": None,
+                "display_name": "Ada",
+                "roles": ["user"],
+                "verified": True,
+                "created_at": "2026-03-01T10:00:00Z",
+            }
+        ],
+        {"0.email": None, "0.roles": ["user"], "0.created_at": AT},
+    ),
+    (
+        list[m.ChannelAuditEntry],
+        [
+            {
+                "timestamp": "2026-03-01T10:00:00Z",
+                "event_type": "MessageReceived",
+                "user_id": None,
+                "channel_id": "C1",
+                "agent": "greeter",
+                "details": {"text_length": 4},
+            }
+        ],
+        {"0.timestamp": AT, "0.user_id": None, "0.details": {"text_length": 4}},
+    ),
 ]
 
 

@@ -212,6 +212,16 @@ def test_a_key_that_is_no_header_is_refused_and_not_shown(
             Client()
 
 
+def test_the_key_stands_first_and_is_no_configuration(tmp_path: Path) -> None:
+    with Client(KEY, LOCAL) as client:
+        assert client.api_key is not None
+        assert (client.api_key.reveal(), client.base_url) == (KEY, LOCAL)
+    for other in ({"api_key": KEY}, tmp_path / "config.yaml", resolved(KEY)):
+        with pytest.raises(ConfigurationError, match="api_key is a str or a Secret") as caught:
+            Client(other)  # type: ignore[arg-type]
+        assert KEY not in str(caught.value)
+
+
 def test_a_key_file(tmp_path: Path) -> None:
     file = tmp_path / "key"
     file.write_text(f"{KEY}\n", "utf-8")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import pytest
@@ -168,6 +168,22 @@ def test_what_passes_is_waited_out(connect: Connect, peers: Any) -> None:
     session = client.call("wait_for_review_completion", "rv-1", timeout=30, **QUICK)
     assert session.status == "approved"
     assert len(peer.asked) == 7
+
+
+def test_a_clock_that_is_set_neither_ends_nor_prolongs_a_wait(
+    connect: Connect, peers: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = count(4e9, 3600)
+    monkeypatch.setattr("time.time", lambda: next(moments))
+    peer = peers(review("submitted"), review("analyzing"), review("approved"))
+    session = connect(peer).call("wait_for_review_completion", "rv-1", timeout=30, **QUICK)
+    assert session.status == "approved"
+
+    monkeypatch.setattr("time.time", lambda: 0.0)
+    with pytest.raises(ReviewTimeoutError):
+        connect(peers(review("submitted"))).call(
+            "wait_for_review_completion", "rv-1", timeout=0.02, **QUICK
+        )
 
 
 @pytest.mark.parametrize(
