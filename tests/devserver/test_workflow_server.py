@@ -640,6 +640,42 @@ def test_an_approval_can_be_asked_for_and_used_by_hand(
     assert api.get("policy/approvals?status=odd")[0] == 400
 
 
+def test_who_asks_for_another_may_not_answer(server: RunningVault, api: WorkflowApi) -> None:
+    asked = {
+        "principal": {"id": "agent-2", "type": "agent", "permissions": []},
+        "action": {"id": "a", "name": "A", "risk_tier": "high", "required_permissions": []},
+        "current_state": "idle",
+        "audit_log": [],
+    }
+    token = api.post("policy/evaluate", asked)[1]["approval_token"]
+    # The key counts, whomever the body names.
+    for body in (None, {"approver": "somebody"}):
+        status, found = api.post(f"policy/approvals/{token}/approve", body)
+        assert (status, found["code"]) == (403, "SELF_APPROVAL")
+    other = WorkflowApi(server, server.workflow_approver_token)
+    assert other.post(f"policy/approvals/{token}/approve")[0] == 200
+
+
+@pytest.mark.parametrize("metadata", [{}, {"mcpActionName": "write"}], ids=["plain", "mcp"])
+def test_a_risk_that_nobody_knows_is_refused(
+    server: RunningVault, api: WorkflowApi, flow: dict[str, Any], metadata: dict[str, Any]
+) -> None:
+    asked = {
+        "principal": {"id": "agent-3", "type": "agent", "permissions": []},
+        "action": {"id": "a", "name": "A", "risk_tier": "severe", "required_permissions": []},
+        "current_state": "idle",
+        "audit_log": [],
+        "reason": "because",
+    }
+    asked["action"]["metadata"] = metadata
+    for path in ("evaluate", "approval"):
+        status, found = api.post(f"policy/{path}", asked)
+        assert (status, found["errors"][0]["path"]) == (422, "action.risk_tier")
+    flow["tasks"][0]["risk_tier"] = "SEVERE"
+    status, found = api.execute(flow)
+    assert (status, found["errors"][0]["path"]) == (422, "workflow.tasks[0].risk_tier")
+
+
 def test_an_approval_is_for_one_task_of_one_workflow(
     server: RunningVault, api: WorkflowApi, flow: dict[str, Any]
 ) -> None:
