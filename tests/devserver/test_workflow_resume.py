@@ -7,9 +7,10 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
@@ -19,7 +20,16 @@ from ostiary.devserver.http.refusals import HttpRefusal
 from ostiary.devserver.workflow.engine.engine import Engine
 from ostiary.devserver.workflow.engine.ledger import Ledger, LedgerError
 from ostiary.devserver.workflow.tools import ToolCall
-from tests.devserver.workflow_stage import BOT, Stage, fails, statuses, task, until, workflow
+from tests.devserver.workflow_stage import (
+    BOT,
+    Stage,
+    chain,
+    fails,
+    statuses,
+    task,
+    until,
+    workflow,
+)
 
 
 class Crashes:
@@ -301,6 +311,34 @@ def test_two_results_waiting_for_the_disk_share_a_commit(run, tmp_path: Path) ->
             await stage.execute(many, context={"concurrency": 100})
             assert engine.commits < 100
 
+    run(main())
+
+
+def test_what_is_written_of_a_task_does_not_grow_with_its_workflow(
+    run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write = Ledger.write
+    sizes: list[int] = []
+
+    def counted(self: Ledger, statement: str, parameters: Sequence[Any], topic: Any = None) -> None:
+        sizes.append(sum(len(one) for one in parameters if isinstance(one, (str, bytes))))
+        write(self, statement, parameters, topic)
+
+    async def written(count: int) -> int:
+        sizes.clear()
+        stage = Stage(tmp_path)
+        async with stage.open():
+            names = [f"t{number:03}" for number in range(count)]
+            spec = workflow(*names, id=f"w{count:03}", after=chain(*names))
+            assert (await stage.execute(spec))["status"] == "success"
+        return sum(sizes)
+
+    async def main() -> None:
+        few, many = await written(20), await written(200)
+        # The whole state written at each task would be a hundred times as much.
+        assert many < 12 * few
+
+    monkeypatch.setattr(Ledger, "write", counted)
     run(main())
 
 
