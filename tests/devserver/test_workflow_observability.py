@@ -446,7 +446,7 @@ def test_a_file_of_a_newer_version_and_one_that_is_none(tmp_path: Path) -> None:
         Telemetry(path, Clock(), limit=10, ttl=60)
 
 
-def test_no_question_reads_a_whole_table(tmp_path: Path) -> None:
+def test_names_times_workflows_and_traces_are_found_by_index(tmp_path: Path) -> None:
     telemetry = Telemetry(tmp_path / "t.db", Clock(), limit=10, ttl=60)
     db = telemetry._db  # pyright: ignore[reportPrivateUsage]
     asked: list[str] = []
