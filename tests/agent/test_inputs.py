@@ -10,7 +10,7 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from ostiary.gateway.errors import InputValidationError, PathTraversalError
@@ -337,9 +337,11 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @settings(max_examples=60)
 @given(
-    st.lists(PATTERN, min_size=1, max_size=3),
-    st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=12),
+    patterns=st.lists(PATTERN, min_size=1, max_size=3),
+    paths=st.lists(st.lists(NAMES, min_size=1, max_size=3), min_size=1, max_size=12),
 )
+@example(patterns=["***/*"], paths=[["["], ["a", "b"]])
+@example(patterns=["a/***"], paths=[["a"], ["a", "b"]])
 def test_patterns_mean_what_git_means(
     checkout: Path, patterns: list[str], paths: list[list[str]]
 ) -> None:

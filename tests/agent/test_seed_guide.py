@@ -22,6 +22,7 @@ from typing import Any
 
 import pytest
 
+import ostiary
 import ostiary.gateway as gateway
 from ostiary.devserver import RunningVault, running
 from ostiary.gateway import errors
@@ -126,7 +127,10 @@ def test_every_error_has_its_exit_code() -> None:
 
 
 def test_the_version_has_one_source() -> None:
-    declared = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    assert "version" in project["project"]["dynamic"]
+    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "ostiary.__version__"}
+    declared = ostiary.__version__
     assert gateway.__version__ == declared
     assert gateway.__version__ == importlib.metadata.version("ostiary")
     sources = "\n".join(path.read_text() for path in (ROOT / "src/ostiary/gateway").rglob("*.py"))

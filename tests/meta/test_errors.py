@@ -53,6 +53,10 @@ SAMPLES: dict[str, object] = {
     "reason": "cut",
     "returncode": 3,
     "stderr": "what a tool wrote",
+    "problems": (("tasks[0].id", "is empty"),),
+    "cycle": ("a", "b", "a"),
+    "last": {"status": "running"},
+    "approval": {"status": "denied"},
 }
 
 

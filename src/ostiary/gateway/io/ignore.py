@@ -97,6 +97,8 @@ def _rules(lines: Iterable[str]) -> Iterator[_Rule]:
         names = _split(line.removeprefix("/"))
         if not line or line == "/" or names is None:
             continue
+        # More than two asterisks are two.
+        names = ["**" if len(name) > 1 and not name.strip("*") else name for name in names]
         if not anchored and names == ["**"]:
             names = ["*"]
         segments: list[re.Pattern[str] | None] = []
