@@ -446,7 +446,8 @@ def test_nothing_is_lost_and_nothing_counts_twice(steps: list[str], max_batch: i
         collector.how = takes
         assert pipeline.flush(30)
         counters = pipeline.close()
-        assert collector.numbers() == list(range(total))
+        # What an earlier pipeline still has in hand may come behind what the next one sends.
+        assert sorted(collector.numbers()) == list(range(total))
         assert (counters.dropped, counters.waiting, counters.queued) == (0, 0, 0)
 
 

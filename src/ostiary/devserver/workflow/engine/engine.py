@@ -345,7 +345,8 @@ class Engine:
         """
         round = self._rounds.get(workflow_id)
         if round is not None:
-            if not wait:
+            # The last event is told a moment before the round is put away.
+            if not wait and not round.record.is_over:
                 raise HttpRefusal(
                     409, "WORKFLOW_RUNNING", "this workflow is running; wait for its end"
                 )
