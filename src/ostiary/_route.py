@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar, cast, final, ove
 
 import msgspec
 
+from ._decoders import decoder_of
 from ._wire.target import Target
 from .errors import InvalidArgumentError, OstiaryError, ProtocolError
 
@@ -139,7 +140,7 @@ class Route(Generic[T]):
         decode: Callable[[Any], Any] | None = None,
     ) -> None:
         if decode is None and reply is not None:
-            decode = msgspec.json.Decoder(cast("type[Any]", reply)).decode
+            decode = decoder_of(cast("type[Any]", reply)).decode
         for name, value in (
             ("method", method),
             ("template", template),

@@ -30,6 +30,7 @@ from typing import (
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .._decoders import decoder_of, learn
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 from . import instants
@@ -201,6 +202,7 @@ def _plan(model: type[Any]) -> _Plan:
 
 
 def _planned(model: type[Any]) -> _Plan:
+    learn(model)
     fields: list[_Field] = []
     for info in msgspec.structs.fields(model):
         if info.name == _EXTRA:
@@ -527,14 +529,14 @@ def reader(kind: type[T]) -> Callable[[Any], T]:
     many = get_origin(kind) is list
     model = get_args(kind)[0] if many else kind
     if not isinstance(model, ModelMeta):
-        return msgspec.json.Decoder(kind).decode
+        return decoder_of(kind).decode
     # Made with the first reply: a domain has a hundred of them, and a process uses a few.
     fast: Callable[[Any], T] | None = None
 
     def decode(body: Any) -> T:
         nonlocal fast
         if fast is None:
-            fast = msgspec.json.Decoder(kind).decode
+            fast = decoder_of(kind).decode
         try:
             return fast(body)
         except msgspec.ValidationError:

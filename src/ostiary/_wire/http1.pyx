@@ -21,6 +21,7 @@ from typing import Any
 
 import msgspec
 
+from .._decoders import decode_as
 from ..errors import ClientStateError, ConnectionLostError, InvalidArgumentError, ProtocolError
 from . import handover
 from .rpc import _shape
@@ -41,7 +42,6 @@ cdef enum:
     CHUNK_DIGITS = 20
     AGAIN = 4       # beside Outcome: look at the new state at once
 
-cdef object decode_json = msgspec.json.decode
 cdef object DecodeError = msgspec.DecodeError
 cdef object ValidationError = msgspec.ValidationError
 cdef object builtin_type = type
@@ -78,7 +78,7 @@ cdef class Response:
     def json(self, type=Any):
         cdef str problem = None
         try:
-            return decode_json(self.body, type=type)
+            return decode_as(self.body, type)
         except ValidationError as error:
             problem = _shape(str(error))
         except (DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 
 import msgspec
 
+from .._decoders import decoder_of
 from ..errors import APIError, InvalidArgumentError, ProtocolError
 
 cdef enum:
@@ -76,8 +77,8 @@ cdef class Method:
         self.session = session
         self.grants = grants
         self._head = b',"method":' + encode(name) + b',"params":'
-        self._decode = msgspec.json.Decoder(Reply[result]).decode
-        self._decode_result = msgspec.json.Decoder(result).decode
+        self._decode = decoder_of(Reply[result]).decode
+        self._decode_result = decoder_of(result).decode
         self._fail = fail
 
     def __class_getitem__(cls, item):

@@ -12,6 +12,7 @@ from typing import Annotated, Final
 import msgspec
 import typer
 
+from .._decoders import decode_as
 from ..errors import ProtocolError
 from .session import Home, Json, home_directory, reporting
 
@@ -78,7 +79,7 @@ def _asked(directory: Path) -> dict[str, str]:
     with Pool(f"unix://{path}", timeout=_SECONDS, expected_uid=os.geteuid()) as pool:
         body = pool.request("GET", "/environment").read()
     try:
-        found = msgspec.json.decode(body, type=dict[str, str])
+        found = decode_as(body, dict[str, str])
     except msgspec.DecodeError:
         found = {}
     if not found or not all(_NAME.fullmatch(name) for name in found):

@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from .._decoders import decode_as
 from .._io.blocking import Channel, connect
 from .._io.sockets import forget_after_fork
 from .._wire.rpc import Method
@@ -252,8 +253,8 @@ class AdminClient:
         """Return a credential and its value."""
         raw = self._call(_GET, {"path": path})
         return Revealed(
-            msgspec.json.decode(raw, type=Credential),
-            Secret(bytes.fromhex(msgspec.json.decode(raw, type=_WithValue).value)),
+            decode_as(raw, Credential),
+            Secret(bytes.fromhex(decode_as(raw, _WithValue).value)),
         )
 
     def list(

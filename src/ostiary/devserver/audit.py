@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from .._decoders import decode_as
 from .clock import iso
 from .faults import invalid
 
@@ -235,7 +236,7 @@ def read_head(value: Any) -> Head | None:
     if not isinstance(value, bytes):
         return None
     try:
-        return msgspec.json.decode(value, type=Head)
+        return decode_as(value, Head)
     except msgspec.DecodeError:
         return None
 
@@ -299,7 +300,7 @@ def _shown(row: Row) -> Entry:
 
 def _metadata(text: object) -> dict[str, Any]:
     try:
-        return msgspec.json.decode(str(text or "{}"), type=dict[str, Any])
+        return decode_as(str(text or "{}"), dict[str, Any])
     except msgspec.DecodeError:
         return {}
 

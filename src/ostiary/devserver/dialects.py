@@ -13,6 +13,7 @@ from typing import Any, Final, Generic, TypeVar
 
 import msgspec
 
+from .._decoders import decoder_of
 from ..secret import Secret
 from . import administration, audit, faults
 from .administration import Administration, decode_hex
@@ -40,7 +41,7 @@ class Request(msgspec.Struct, gc=False):
     params: msgspec.Raw = _EMPTY
 
 
-_decode_request = msgspec.json.Decoder(Request).decode
+_decode_request = decoder_of(Request).decode
 
 
 class _Id(msgspec.Struct):
@@ -48,7 +49,7 @@ class _Id(msgspec.Struct):
 
 
 _decode_any = msgspec.json.Decoder().decode
-_decode_id = msgspec.json.Decoder(_Id).decode
+_decode_id = decoder_of(_Id).decode
 
 
 class Unreadable(Exception):
@@ -97,7 +98,7 @@ class Call(Generic[P]):
     def __init__(
         self, params: type[P], run: Callable[[Vault, Peer, P], object], *, owner_only: bool = False
     ) -> None:
-        self._decode = msgspec.json.Decoder(params).decode
+        self._decode = decoder_of(params).decode
         self._run = run
         self.owner_only = owner_only
 

@@ -15,6 +15,7 @@ from typing import Any, Final, Generic, TypeVar, final
 
 import msgspec
 
+from .._decoders import decoder_of
 from .database import open_database
 
 __all__ = ["Documents", "Store"]
@@ -94,7 +95,7 @@ class Documents(Generic[T]):
     def __init__(self, store: Store, kind: str, type: type[T]) -> None:
         self._db = store.db
         self._kind = kind
-        self._decode = msgspec.json.Decoder(type).decode
+        self._decode = decoder_of(type).decode
 
     def get(self, key: str) -> T | None:
         """Return a document, or None."""

@@ -17,6 +17,8 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
+from .._decoders import decoder_of
+
 __all__ = [
     "BadToken",
     "EdwardsKey",
@@ -32,7 +34,7 @@ _SEGMENTS: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _LONGEST: Final = 16 * 1024
 _SHA256: Final = ec.ECDSA(hashes.SHA256())
 _COORDINATE: Final = 32
-_JSON_OBJECT: Final = msgspec.json.Decoder(dict[str, Any])
+_JSON_OBJECT: Final = decoder_of(dict[str, Any])
 
 _encode = msgspec.json.Encoder(order="deterministic").encode
 

@@ -20,6 +20,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from nacl.signing import SigningKey
 
+from .._decoders import decode_as
 from . import outbound
 from .faults import Refusal, crypto, invalid, operation_unknown
 from .policy import Use
@@ -130,7 +131,7 @@ def prepare(operation: str, params: msgspec.Raw, limits: outbound.Limits) -> Pre
 def _read(params: msgspec.Raw, shape: type[P]) -> P:
     blank = bytes(params) in {b"", b"null"}  # the Go client sends null
     try:
-        return msgspec.json.decode(b"{}" if blank else params, type=shape)
+        return decode_as(b"{}" if blank else params, shape)
     except (msgspec.DecodeError, RecursionError) as error:
         # msgspec names the field and the types, never a value.
         problem = str(error) if isinstance(error, msgspec.ValidationError) else "not JSON"

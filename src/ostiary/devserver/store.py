@@ -13,6 +13,7 @@ from typing import Any
 
 import msgspec
 
+from .._decoders import decode_as, decoder_of
 from .audit import Head, Row, read_head
 from .database import open_database
 from .faults import DevserverError
@@ -70,6 +71,11 @@ class Agent(msgspec.Struct, frozen=True, kw_only=True):
     created_at: float = 0.0
 
 
+_about = decoder_of(About).decode
+_agent = decoder_of(Agent).decode
+_policy = decoder_of(Policy).decode
+
+
 class Store:
     """Open, read everything, then write in batches.
 
@@ -97,7 +103,7 @@ class Store:
         if row is None:
             return None
         try:
-            return msgspec.json.decode(row[0], type=Wrapping)
+            return decode_as(row[0], Wrapping)
         except msgspec.DecodeError:
             raise DevserverError(f"{self.path} is damaged; restore it from a backup") from None
 
@@ -110,16 +116,15 @@ class Store:
             "SELECT path, sealed, about, access_count, last_accessed_by, last_accessed_at "
             "FROM credentials ORDER BY path"
         ).fetchall()
-        decode = msgspec.json.Decoder(About).decode
-        return [Credential(row[0], row[1], decode(row[2]), *row[3:]) for row in rows]
+        return [Credential(row[0], row[1], _about(row[2]), *row[3:]) for row in rows]
 
     def agents(self) -> list[Agent]:
         rows: list[Any] = self._db.execute("SELECT about FROM agents ORDER BY name").fetchall()
-        return [msgspec.json.decode(row[0], type=Agent) for row in rows]
+        return [_agent(row[0]) for row in rows]
 
     def policies(self) -> list[Policy]:
         rows: list[Any] = self._db.execute("SELECT about FROM policies ORDER BY name").fetchall()
-        return [msgspec.json.decode(row[0], type=Policy) for row in rows]
+        return [_policy(row[0]) for row in rows]
 
     @property
     def connection(self) -> sqlite3.Connection:

@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .errors import GatewayArgumentError
 
 __all__ = [
@@ -38,7 +39,7 @@ Part = Mapping[str, Any]
 
 ROLES: Final = frozenset({"system", "developer", "user", "assistant", "tool"})
 
-_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_object: Final = decoder_of(dict[str, Any]).decode
 
 
 class ToolCall(msgspec.Struct, frozen=True, gc=False):

@@ -11,6 +11,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._route import FailedReply
 from .errors import (
     GatewayAPIError,
@@ -108,7 +109,7 @@ class _Said(msgspec.Struct):
     param: Any = None
 
 
-_said: Final = msgspec.json.Decoder(_Said).decode
+_said: Final = decoder_of(_Said).decode
 
 
 def refusal(reply: FailedReply) -> GatewayAPIError:

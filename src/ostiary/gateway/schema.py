@@ -15,6 +15,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from .._decoders import convert, decoder_of
 from .errors import GatewayArgumentError
 
 __all__ = [
@@ -230,8 +231,8 @@ def reader_of(wanted: Any) -> Callable[[str], Any]:
     if not _has_schema(wanted):
         adapter = _adapter(wanted)
         return _lenient(adapter.validate_json, adapter.validate_python)
-    decoder = msgspec.json.Decoder(wanted)
-    return _lenient(decoder.decode, lambda raw: msgspec.convert(raw, wanted))
+    decoder = decoder_of(wanted)
+    return _lenient(decoder.decode, lambda raw: convert(raw, wanted))
 
 
 def _lenient(read: Callable[[str], Any], convert: Callable[[Any], Any]) -> Callable[[str], Any]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 
 import msgspec
 
+from .._decoders import convert
 from .errors import GatewayArgumentError
 from .models import ToolCall, arguments_of
 from .schema import is_pydantic, json_schema, name_of, objection, shown, strict_schema
@@ -213,7 +214,7 @@ def _call(function: Callable[..., Any], found: Any) -> Any:
 def _converted(given: dict[str, Any], wanted: Any) -> Any:
     if is_pydantic(wanted):
         return wanted.model_validate(given)
-    return msgspec.convert(given, wanted)
+    return convert(given, wanted)
 
 
 def _own_doc(of: type) -> bool:

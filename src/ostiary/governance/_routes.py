@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from .._decoders import convert, decode_as, decoder_of
 from .._route import Route
 from .errors import refusal, refusal_without_echo
 from .models import (
@@ -39,7 +40,7 @@ class StoredValue(msgspec.Struct, frozen=True, gc=False):
 
 def _lenient(model: type[M]) -> Callable[[Any], M]:
     """Return a decoder to which a null member is an absent one."""
-    fast = msgspec.json.Decoder(model).decode
+    fast = decoder_of(model).decode
 
     def decode(body: Any) -> M:
         try:
@@ -49,13 +50,13 @@ def _lenient(model: type[M]) -> Callable[[Any], M]:
         if not isinstance(raw, dict):
             return fast(body)  # says what is wrong
         members = cast("dict[str, Any]", raw)
-        return msgspec.convert({k: v for k, v in members.items() if v is not None}, model)
+        return convert({k: v for k, v in members.items() if v is not None}, model)
 
     return decode
 
 
 def _metrics(body: Any) -> SystemMetrics:
-    return SystemMetrics.from_raw(msgspec.json.decode(body, type=dict[str, Any]))
+    return SystemMetrics.from_raw(decode_as(body, dict[str, Any]))
 
 
 def _of(method: str, template: str, model: type[M]) -> Route[M]:

@@ -42,6 +42,7 @@ from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._route import FailedReply
 from ..errors import (
     APIError,
@@ -451,7 +452,7 @@ class _Problem(msgspec.Struct):
     detail: Any = None  # where frameworks put what they found by themselves
 
 
-_problem: Final = msgspec.json.Decoder(_Problem).decode
+_problem: Final = decoder_of(_Problem).decode
 
 
 def refusal(reply: FailedReply) -> HestiaAPIError:

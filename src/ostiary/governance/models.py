@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, TypeVar, cast
 
 import msgspec
 
+from .._decoders import convert
 from .errors import HestiaProtocolError
 
 __all__ = [
@@ -201,7 +202,7 @@ def read(raw: Mapping[str, Any], model: type[M], what: str) -> M:
     """Make `model` of decoded JSON, null meaning absent; `what` names it in the error."""
     present = {name: value for name, value in raw.items() if value is not None}
     try:
-        return msgspec.convert(present, model)
+        return convert(present, model)
     except msgspec.ValidationError as error:
         # Names of members and types, never a value.
         problem = str(error)

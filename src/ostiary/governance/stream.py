@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeGuard, cast, overload
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._wire.sse import Event
 from .errors import HestiaAPIError, HestiaConnectionLostError, HestiaProtocolError, error_event
 from .models import RunResponse, read
@@ -114,7 +115,7 @@ _DONE: Final = b"[DONE]"
 Payload = StreamEvent | bytes
 """The data of an event: read, or as it came when it takes more than one look (`unfold`)."""
 
-_decode: Final = msgspec.json.Decoder(StreamEvent).decode
+_decode: Final = decoder_of(StreamEvent).decode
 _decode_any: Final = msgspec.json.Decoder().decode
 _UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .._decoders import decoder_of
 from .._io import aio_http
 from .._io.aio_http import AsyncEventStream, AsyncHttpPool
 from .._io.sockets import deadline_after
@@ -486,7 +487,7 @@ class AsyncPool:
                     "text/event-stream; read it with stream()",
                     sent=True,
                 )
-            decode = None if type is None else given.decoder(type)
+            decode = None if type is None else decoder_of(type).decode
             return self._events_of(opened, decode, terminator, idle, until)
         except OstiaryError as error:
             del path, query, json, body, headers, idempotency_key

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 
@@ -23,7 +22,6 @@ __all__ = [
     "body",
     "check_callable",
     "check_hook",
-    "decoder",
     "keyed",
     "lines",
     "shown",
@@ -139,9 +137,3 @@ def check_hook(name: str, function: object) -> None:
     code = getattr(getattr(function, "__func__", function), "__code__", None)
     if code is not None and code.co_flags & 0x80:  # CO_COROUTINE
         raise InvalidArgumentError(f"{name} is a plain function; it is called and not awaited")
-
-
-@lru_cache(maxsize=256)
-def decoder(type: Any) -> Callable[[Any], Any]:
-    """Return the decoder of a type, made once."""
-    return msgspec.json.Decoder(type).decode

@@ -12,6 +12,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._retry import retry_after_seconds
 from .._route import Fail, FailedReply
 from .._wire.headers import Headers
@@ -63,7 +64,7 @@ _ADVICE: Final = {
 }
 
 
-_anything: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_anything: Final = decoder_of(dict[str, Any]).decode
 
 
 def retry_after(headers: Headers) -> float | None:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final, overload
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .._decoders import decoder_of
 from .._io import blocking_http
 from .._io.blocking_http import EventStream, HttpPool
 from .._io.sockets import deadline_after
@@ -488,7 +489,7 @@ class Pool:
                     "text/event-stream; read it with stream()",
                     sent=True,
                 )
-            decode = None if type is None else given.decoder(type)
+            decode = None if type is None else decoder_of(type).decode
             return self._events_of(opened, decode, terminator, idle, until)
         except OstiaryError as error:
             del path, query, json, body, headers, idempotency_key

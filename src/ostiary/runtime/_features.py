@@ -13,6 +13,7 @@ from typing import Any, Final, NamedTuple, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._route import FailedReply, Route
 from ..errors import OstiaryError
 from .errors import FeatureNotAvailableError, refusal, refusal_without_echo
@@ -59,7 +60,7 @@ class _Spoken(msgspec.Struct):
     error: Any = None
 
 
-_spoken: Final = msgspec.json.Decoder(_Spoken).decode
+_spoken: Final = decoder_of(_Spoken).decode
 
 # What servers say of a path that they do not know, where they say anything.
 _NO_PATH: Final = frozenset({"NOT_FOUND", "ROUTE_NOT_FOUND", "PATH_NOT_FOUND", "NO_SUCH_PATH"})

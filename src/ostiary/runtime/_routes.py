@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from .._decoders import decoder_of
 from .._route import Fail, Route
 from ._features import lacking
 from .errors import refusal
@@ -74,8 +75,9 @@ from .models import (
 
 T = TypeVar("T")
 
-_names: Final = msgspec.json.Decoder(list[str]).decode
-_members: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_names: Final = decoder_of(list[str]).decode
+_members: Final = decoder_of(dict[str, Any]).decode
+_raw_members: Final = decoder_of(dict[str, msgspec.Raw]).decode
 
 
 class StoredValue(msgspec.Struct, frozen=True, gc=False):
@@ -99,7 +101,7 @@ def _listed(model: type[T], *names: str) -> Callable[[Any], list[T]]:
     def decode(body: Any) -> list[T]:
         for first in memoryview(body)[:64].tobytes().lstrip():
             if first == 0x7B:  # an object
-                wrapped = msgspec.json.decode(body, type=dict[str, msgspec.Raw])
+                wrapped = _raw_members(body)
                 for name in names:
                     if name in wrapped:
                         return bare(wrapped[name])

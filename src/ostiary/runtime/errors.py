@@ -48,6 +48,7 @@ from typing import Any, ClassVar, Final, cast
 import msgspec
 
 from .. import errors as shared
+from .._decoders import decoder_of
 from .._route import FailedReply
 
 __all__ = [
@@ -428,7 +429,7 @@ class _Problem(msgspec.Struct):
     detail: Any = None  # where frameworks put what they found by themselves
 
 
-_problem: Final = msgspec.json.Decoder(_Problem).decode
+_problem: Final = decoder_of(_Problem).decode
 
 
 def refusal(reply: FailedReply) -> SymbiontError:

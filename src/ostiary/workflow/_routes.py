@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final, TypeVar, cast
 
-import msgspec
-
+from .._decoders import decoder_of
 from .._route import Route
 from .errors import refusal
 from .models import (
@@ -36,7 +35,7 @@ from .models import (
 
 T = TypeVar("T")
 
-_members: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_members: Final = decoder_of(dict[str, Any]).decode
 
 
 def _object(body: Any) -> dict[str, Any]:

@@ -44,6 +44,7 @@ from typing import Any, Final, cast, final
 import msgspec
 
 from .. import errors as shared
+from .._decoders import convert, decoder_of
 from .._route import FailedReply
 
 __all__ = [
@@ -386,7 +387,7 @@ class _Problem(msgspec.Struct):
     request_id: Any = None
 
 
-_problem: Final = msgspec.json.Decoder(_Problem).decode
+_problem: Final = decoder_of(_Problem).decode
 
 
 def refusal(reply: FailedReply) -> HTTPStatusError:
@@ -395,9 +396,8 @@ def refusal(reply: FailedReply) -> HTTPStatusError:
         found = _problem(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Problem()
-    nested: Any = found.error
-    if isinstance(nested, dict):
-        found = msgspec.convert(nested, _Problem)
+    if isinstance(found.error, dict):
+        found = convert(cast("object", found.error), _Problem)
     status = reply.status
     cls = _BY_STATUS.get(status) or (ServerError if status >= 500 else HTTPStatusError)
     reason = _text(found.error) or _text(found.message) or _ADVICE.get(status) or "see response"

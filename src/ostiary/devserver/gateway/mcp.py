@@ -24,6 +24,7 @@ from mcp.shared.exceptions import MCPError
 from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..._decoders import decoder_of
 from ...gateway.mcp.held import Held
 from ..http.refusals import HttpRefusal
 from ..mcp.child import Child
@@ -49,7 +50,7 @@ class _Asked(msgspec.Struct):
     params: dict[str, Any] | None = None
 
 
-_decode: Final = msgspec.json.Decoder(_Asked).decode
+_decode: Final = decoder_of(_Asked).decode
 
 
 @final

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from ..._decoders import convert
 from ..clock import Clock
 from ..faults import DevserverError
 from ..home import create_private, refuse_loose
@@ -274,7 +275,7 @@ def _seconds(moment: float) -> int | float:
 
 def _claims(token: Token, kind: type[T]) -> T:
     try:
-        return msgspec.convert(token.claims, kind)
+        return convert(token.claims, kind)
     except msgspec.ValidationError as error:
         problem = str(error).replace("Object", "it")  # names claims and types, no values
     raise BadToken(problem)

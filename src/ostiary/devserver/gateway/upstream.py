@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
+from ..._decoders import decoder_of
 from ...errors import (
     APIError,
     ConnectError,
@@ -63,9 +64,9 @@ class _Refused(msgspec.Struct):
     error: _Said
 
 
-_METERED: Final = msgspec.json.Decoder(_Metered)
-_REFUSED: Final = msgspec.json.Decoder(_Refused)
-_DOCUMENT: Final = msgspec.json.Decoder(dict[str, Any])
+_METERED: Final = decoder_of(_Metered)
+_REFUSED: Final = decoder_of(_Refused)
+_DOCUMENT: Final = decoder_of(dict[str, Any])
 
 
 @final

@@ -14,6 +14,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.types import Message as AsgiMessage
 
+from ..._decoders import convert, decoder_of
 from ..http.refusals import HttpRefusal
 
 __all__ = [
@@ -54,7 +55,7 @@ _CODES: Final[Mapping[str, str]] = {
     "UNSUPPORTED_MEDIA_TYPE": "invalid_request",
 }
 
-_DOCUMENT: Final = msgspec.json.Decoder(dict[str, Any])
+_DOCUMENT: Final = decoder_of(dict[str, Any])
 
 _encode = msgspec.json.Encoder().encode
 
@@ -227,7 +228,7 @@ def document(body: bytes) -> dict[str, Any]:
 def decode(found: dict[str, Any], kind: type[T]) -> T:
     """Return the document as `kind`; 400 says which member does not fit."""
     try:
-        return msgspec.convert(found, kind)
+        return convert(found, kind)
     except msgspec.ValidationError as error:
         problem = str(error)  # names the member and the types, never a value
     what, _, where = problem.partition(" - at `$")

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
+from ..._decoders import decoder_of
 from ..clock import iso
 from ..http.front import Json, read_json
 from ..http.refusals import HttpRefusal
@@ -77,11 +78,11 @@ class _Explain(msgspec.Struct):
     command_input: dict[str, Any] | None = None
 
 
-_RUN: Final = msgspec.json.Decoder(_Run)
-_CHAT: Final = msgspec.json.Decoder(_Chat)
-_AGENT: Final = msgspec.json.Decoder(_Agent)
-_SECRET: Final = msgspec.json.Decoder(_Secret)
-_EXPLAIN: Final = msgspec.json.Decoder(_Explain)
+_RUN: Final = decoder_of(_Run)
+_CHAT: Final = decoder_of(_Chat)
+_AGENT: Final = decoder_of(_Agent)
+_SECRET: Final = decoder_of(_Secret)
+_EXPLAIN: Final = decoder_of(_Explain)
 
 Endpoint = Callable[[Request], Awaitable[ASGIApp]]
 

@@ -14,6 +14,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from ..._decoders import decode_as
 from ..database import open_database
 from ..faults import DevserverError
 
@@ -135,7 +136,7 @@ class Traces:
         row: Any = self._db.execute(
             "SELECT trace FROM traces WHERE trace_id = ?", (trace_id,)
         ).fetchone()
-        return None if row is None else msgspec.json.decode(row[0], type=Trace)
+        return None if row is None else decode_as(row[0], Trace)
 
     def close(self) -> None:
         """Write what is waiting, and close the file."""

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.routing import Route, Router
 from starlette.types import ASGIApp
 
+from ..._decoders import decoder_of
 from ...secret import Secret
 from ..http.front import Json, read_json
 from ..http.refusals import HttpRefusal
@@ -73,12 +74,12 @@ class _Paths(msgspec.Struct):
     path: list[str] = []
 
 
-_WRITE: Final = msgspec.json.Decoder(_Write)
-_VERSIONS: Final = msgspec.json.Decoder(_Versions)
-_METADATA: Final = msgspec.json.Decoder(_Metadata)
-_APPROLE: Final = msgspec.json.Decoder(_AppRole)
-_KUBERNETES: Final = msgspec.json.Decoder(_Kubernetes)
-_PATHS: Final = msgspec.json.Decoder(_Paths)
+_WRITE: Final = decoder_of(_Write)
+_VERSIONS: Final = decoder_of(_Versions)
+_METADATA: Final = decoder_of(_Metadata)
+_APPROLE: Final = decoder_of(_AppRole)
+_KUBERNETES: Final = decoder_of(_Kubernetes)
+_PATHS: Final = decoder_of(_Paths)
 
 
 def error_body(refusal: HttpRefusal) -> bytes:

@@ -11,6 +11,7 @@ import msgspec
 from msgspec.inspect import StructType, type_info
 from starlette.requests import Request
 
+from ..._decoders import convert, decoder_of
 from .front import read_body
 from .refusals import HttpRefusal
 
@@ -34,6 +35,7 @@ class Body(Generic[T]):
         self._limit = limit
         self._empty = empty
         self._info: Any = None
+        self._read = decoder_of(type).decode
 
     async def read(self, request: Request) -> T:
         """Return the body; 422 names the member that does not fit, 413 is for too much."""
@@ -51,13 +53,13 @@ class Body(Generic[T]):
 
     def _decode_as_it_is(self, raw: bytes) -> T:
         try:
-            return msgspec.json.decode(raw, type=self._type)
+            return self._read(raw)
         except msgspec.ValidationError:
             if b"null" not in raw:
                 raise
         if self._info is None:
             self._info = type_info(self._type)
-        return msgspec.convert(without_nulls(msgspec.json.decode(raw), self._info), self._type)
+        return convert(without_nulls(msgspec.json.decode(raw), self._info), self._type)
 
     def _decode(self, raw: bytes) -> T:
         problem: str

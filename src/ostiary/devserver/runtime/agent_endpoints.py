@@ -13,6 +13,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ..._decoders import convert
 from ..http.front import Json
 from ..http.reading import Body, flag, invalid
 from ..http.routing import route
@@ -140,7 +141,7 @@ class AgentEndpoints:
         if "id" in changes and changes["id"] != record.id:
             raise invalid("id", "an agent's id stays; create another agent")
         try:
-            checked = msgspec.convert(changes, _Agent)
+            checked = convert(changes, _Agent)
         except msgspec.ValidationError as error:
             problem = str(error)
         else:

@@ -13,6 +13,7 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 from starlette.requests import Request
 
+from ..._decoders import decode_as
 from ..._model import instants
 from ...errors import InvalidArgumentError
 from ...workflow.models import Model, accept
@@ -185,7 +186,7 @@ def tags(request: Request) -> dict[str, str]:
     if given is None:
         return {}
     try:
-        return msgspec.json.decode(given.encode(), type=dict[str, str])
+        return decode_as(given.encode(), dict[str, str])
     except (msgspec.DecodeError, UnicodeEncodeError, RecursionError):
         pass
     raise bad_query("tags", 'is a JSON object of text, such as {"env":"lab"}')
@@ -197,9 +198,7 @@ def cursor(request: Request, size: int) -> list[float] | None:
     if given is None:
         return None
     try:
-        found = msgspec.json.decode(
-            base64.urlsafe_b64decode(given.encode("ascii")), type=list[float]
-        )
+        found = decode_as(base64.urlsafe_b64decode(given.encode("ascii")), list[float])
     except (ValueError, msgspec.DecodeError, RecursionError):
         found = []
     if len(found) != size:

@@ -11,6 +11,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
+from ..._decoders import decoder_of
 from ...secret import Secret
 
 __all__ = ["LONGEST", "ReadFailure", "decoded", "parts"]
@@ -34,7 +35,7 @@ class _Header(msgspec.Struct):
     typ: str | None = None
 
 
-_header: Final = msgspec.json.Decoder(_Header)
+_header: Final = decoder_of(_Header)
 
 
 def parts(token: Secret) -> tuple[str, str | None, bytes]:

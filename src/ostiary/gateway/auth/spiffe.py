@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, Protocol, final, runtime_checkable
 
 import msgspec
 
+from ..._decoders import decoder_of
 from ..._io.flight import SingleFlight
 from ..._io.sockets import deadline_after, forget_after_fork
 from ...errors import DeadlineError
@@ -67,7 +68,7 @@ class _Claims(msgspec.Struct):
     nbf: float | None = None
 
 
-_claims: Final = msgspec.json.Decoder(_Claims)
+_claims: Final = decoder_of(_Claims)
 
 
 def read_svid(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, cast, final
 
 import msgspec
 
+from ..._decoders import convert, decoder_of
 from ..._io.flight import SingleFlight
 from ..._io.sockets import deadline_after, forget_after_fork
 from ...config import BaseUrl, Limits, UnixAddress, parse_address
@@ -125,7 +126,7 @@ class _Claims(msgspec.Struct, kw_only=True):
     rctx: RequesterContext = RequesterContext()
 
 
-_object: Final = msgspec.json.Decoder(dict[str, Any])
+_object: Final = decoder_of(dict[str, Any])
 
 
 class TransactionToken(msgspec.Struct, frozen=True, kw_only=True):
@@ -186,7 +187,7 @@ class TransactionToken(msgspec.Struct, frozen=True, kw_only=True):
 
 def _converted(data: object, cls: type[S]) -> S:
     try:
-        return msgspec.convert(_without_nulls(data, 4), cls)
+        return convert(_without_nulls(data, 4), cls)
     except msgspec.ValidationError as error:
         problem = place_of(error)
     del data

@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, cast
 
 import msgspec
 
+from ..._decoders import decoder_of
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import adopt
@@ -97,8 +98,8 @@ class Told(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
-_answer: Final = msgspec.json.Decoder(Answer).decode
-_told: Final = msgspec.json.Decoder(Told).decode
+_answer: Final = decoder_of(Answer).decode
+_told: Final = decoder_of(Told).decode
 
 
 def read_reply(body: Any) -> ChatReply[Any]:

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 import msgspec
 
+from ..._decoders import decoder_of
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import adopt
@@ -111,8 +112,8 @@ class Vectors(msgspec.Struct, frozen=True, gc=False):
     embeddings: list[Vector]
 
 
-_answer: Final = msgspec.json.Decoder(Answer).decode
-_vectors: Final = msgspec.json.Decoder(Vectors).decode
+_answer: Final = decoder_of(Answer).decode
+_vectors: Final = decoder_of(Vectors).decode
 
 
 class _Taken:

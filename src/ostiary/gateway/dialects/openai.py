@@ -16,6 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
+from ..._decoders import convert, decoder_of
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import OstiaryError, adopt
@@ -125,9 +126,9 @@ class Vectors(msgspec.Struct, frozen=True, gc=False):
     error: Any = None
 
 
-_reply: Final = msgspec.json.Decoder(Reply).decode
-_chunk: Final = msgspec.json.Decoder(Chunk).decode
-_vectors: Final = msgspec.json.Decoder(Vectors).decode
+_reply: Final = decoder_of(Reply).decode
+_chunk: Final = decoder_of(Chunk).decode
+_vectors: Final = decoder_of(Vectors).decode
 
 
 def _again(data: Any, model: type[T]) -> T:
@@ -136,7 +137,7 @@ def _again(data: Any, model: type[T]) -> T:
     # What says that it failed says little else, whatever shape was promised.
     if isinstance(found, dict) and (error := cast("dict[str, Any]", found).get("error")):
         raise said_no(error)
-    return msgspec.convert(_without_nulls(found), model)
+    return convert(_without_nulls(found), model)
 
 
 def _without_nulls(value: Any) -> Any:

@@ -28,6 +28,7 @@ from langchain_core.utils.function_calling import convert_to_openai_function
 from langchain_core.utils.json import parse_partial_json
 from typing_extensions import is_typeddict
 
+from ..._decoders import decoder_of
 from ..errors import GatewayArgumentError, StructuredOutputError
 from ..schema import json_schema, strict_schema
 
@@ -95,7 +96,7 @@ def shape_of(schema: Any) -> Shape:
             # LangChain's reading: its users annotate members with defaults and descriptions.
             return _of_typed_dict(kind)
         if issubclass(kind, msgspec.Struct) or dataclasses.is_dataclass(kind):
-            return _shape(schema.__name__, json_schema(schema), msgspec.json.Decoder(schema).decode)
+            return _shape(schema.__name__, json_schema(schema), decoder_of(schema).decode)
     raise GatewayArgumentError(
         "with_structured_output takes a pydantic model, a TypedDict, a Struct, a dataclass, or a "
         f"JSON Schema as a dict, and not {schema if isinstance(schema, type) else type(schema)!r}"

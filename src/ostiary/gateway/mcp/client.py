@@ -9,10 +9,10 @@ import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final, Protocol, Self, final
 
-import msgspec
 from msgspec import UNSET, UnsetType
 
 from ... import telemetry
+from ..._decoders import decoder_of
 from ..._route import encode_json
 from ...config import Limits, timeout_seconds
 from ...errors import InvalidArgumentError
@@ -39,7 +39,7 @@ class Progress(Protocol):
 
 _GATEWAY_TIMEOUT: Final = 120.0
 
-_object: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_object: Final = decoder_of(dict[str, Any]).decode
 
 
 @final

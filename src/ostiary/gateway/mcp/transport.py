@@ -12,6 +12,7 @@ from typing import Any, Final, final
 import httpx2
 import msgspec
 
+from ..._decoders import decoder_of
 from ...errors import OstiaryError, adopt
 from ...http._async import AsyncPool, AsyncResponseStream
 from ...http._replies import MAX_BODY, refusal
@@ -42,7 +43,7 @@ class _Frame(msgspec.Struct):
     id: Any = None
 
 
-_frame: Final = msgspec.json.Decoder(_Frame).decode
+_frame: Final = decoder_of(_Frame).decode
 
 
 @final

@@ -12,6 +12,7 @@ from typing import Any, Final, Literal, cast
 
 import msgspec
 
+from ...._decoders import convert, decode_as
 from ...http.reading import invalid
 from ...options import ORIGIN
 from ..context import Context
@@ -244,7 +245,7 @@ def _flat(rule: Rule, field: str) -> Rule:
         return flat
     if kind in {"header_equals", "json_field_equals"}:
         try:
-            pair = msgspec.convert(value, tuple[str, str])
+            pair = convert(value, tuple[str, str])
         except msgspec.ValidationError:
             pass
         else:
@@ -326,7 +327,7 @@ def restore(kept: Kept, context: Context) -> InputConfig:
     if not kept.secrets:
         return kept.config
     raw = unseal(context, _path(kept.server_id), kept.secrets)
-    secrets = msgspec.json.decode(raw, type=_Secrets)
+    secrets = decode_as(raw, _Secrets)
     verify = kept.config.webhook_verify
     if verify is not None:
         verify = msgspec.structs.replace(verify, secret=secrets.webhook_secret or "")

@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from ...._decoders import decoder_of
 from ...http.reading import invalid
 from ...http.refusals import HttpRefusal
 from ..context import Context
@@ -29,7 +30,7 @@ _LONGEST_TIMEOUT: Final = 3600
 # What a caller without a key may set: nothing by which a command becomes another one, as
 # NODE_OPTIONS, PATH or LD_PRELOAD would make it.
 _HARMLESS: Final = frozenset({"NODE_ENV", "LANG", "LC_ALL", "NO_COLOR", "TZ"})
-_ENV: Final = msgspec.json.Decoder(dict[str, str])
+_ENV: Final = decoder_of(dict[str, str])
 
 
 class ServerConfig(msgspec.Struct, kw_only=True):

@@ -20,6 +20,7 @@ from nacl.exceptions import CryptoError
 from nacl.secret import SecretBox
 from nacl.utils import random
 
+from ...._decoders import decoder_of, learn
 from ....secret import Secret
 from ...clock import Clock
 from .backend import Stored, broken, refused
@@ -65,7 +66,8 @@ class _Sealed(msgspec.Struct, kw_only=True):
 
 
 _Items = dict[str, dict[str, _Item]]
-_FILE: Final = msgspec.json.Decoder(_Sealed)
+_FILE: Final = decoder_of(_Sealed)
+learn(_Items)
 _ITEMS: Final = msgspec.msgpack.Decoder(_Items)
 
 

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
+from ...._decoders import decoder_of
 from ....errors import InvalidArgumentError
 from ....secret import Secret
 from ...audit import Event
@@ -53,7 +54,7 @@ class _Store(msgspec.Struct):
 
 _STORE: Final = Body(_Store)
 _CONFIG: Final = Body(BackendConfig)
-_KEEP: Final = msgspec.json.Decoder(BackendConfig)
+_KEEP: Final = decoder_of(BackendConfig)
 
 
 @final

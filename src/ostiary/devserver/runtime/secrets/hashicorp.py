@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar, final
 
 import msgspec
 
+from ...._decoders import decode_as
 from ....config import BaseUrl, Limits, TcpAddress
 from ....errors import (
     APIError,
@@ -352,7 +353,7 @@ class Hashicorp:
 
     def _decoded(self, body: bytes, kind: type[T]) -> T:
         try:
-            return msgspec.json.decode(body, type=kind)
+            return decode_as(body, kind)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             pass
         raise broken(f"{self._at} gave an answer that a HashiCorp Vault would not give")

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar, final
 
 import msgspec
 
+from ...._decoders import decoder_of
 from ....secret import Secret
 from ...clock import Clock
 from ...http.refusals import HttpRefusal
@@ -43,8 +44,8 @@ class _Item(msgspec.Struct):
         return f"<_Item of {self.created_at}>"
 
 
-_ITEM: Final = msgspec.json.Decoder(_Item)
-_NAMES: Final = msgspec.json.Decoder(dict[str, list[str]])
+_ITEM: Final = decoder_of(_Item)
+_NAMES: Final = decoder_of(dict[str, list[str]])
 
 
 def unfit(keyring: object) -> str | None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Final, TypeVar, cast
 
 import msgspec
 
+from ...._decoders import convert
 from ...._model import instants
 from ....workflow.enums import FailureTaxonomy
 from ....workflow.models import Commit, ValidationResult
@@ -273,7 +274,7 @@ def set_up(kind: str, parameters: Mapping[str, Any]) -> Validate:
     """Make a validator of a kind; raises ValueError, which says what is wrong with them."""
     found = KINDS[kind]
     try:
-        settings = msgspec.convert(dict(parameters), found.parameters)
+        settings = convert(dict(parameters), found.parameters)
     except msgspec.ValidationError as error:
         problem = str(error)
     else:

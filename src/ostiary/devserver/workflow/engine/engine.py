@@ -18,6 +18,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from ...._decoders import decoder_of
 from ....gateway.workers import Workers
 from ....workflow.enums import WorkflowState
 from ....workflow.errors import GraphError
@@ -50,7 +51,7 @@ _MOST_ATTEMPTS: Final = 1000
 _read_spec = reader(WorkflowSpec)
 _read_principal = reader(Principal)
 _encode = msgspec.json.Encoder().encode
-_decode = msgspec.json.Decoder(dict[str, Any]).decode
+_decode = decoder_of(dict[str, Any]).decode
 
 
 @final

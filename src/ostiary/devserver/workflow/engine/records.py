@@ -11,6 +11,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from ...._decoders import decoder_of
 from ....workflow.enums import TaskState, WorkflowState
 from .ledger import Ledger
 
@@ -98,9 +99,9 @@ class Effect(msgspec.Struct):
     result: bytes
 
 
-_workflow: Final = msgspec.json.Decoder(WorkflowRecord).decode
-_task: Final = msgspec.json.Decoder(TaskRecord).decode
-_event: Final = msgspec.json.Decoder(dict[str, Any]).decode
+_workflow: Final = decoder_of(WorkflowRecord).decode
+_task: Final = decoder_of(TaskRecord).decode
+_event: Final = decoder_of(dict[str, Any]).decode
 
 
 @final
