@@ -401,7 +401,7 @@ def test_in_an_event_loop(collector: Collector) -> None:
 
 
 @pytest.mark.usefixtures("soon")
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(
     st.lists(
         st.sampled_from(["report", "report", "report", "away", "lost", "back", "flush", "reopen"]),
@@ -446,8 +446,7 @@ def test_nothing_is_lost_and_nothing_counts_twice(steps: list[str], max_batch: i
         collector.how = takes
         assert pipeline.flush(30)
         counters = pipeline.close()
-        # What an earlier pipeline still has in hand may come behind what the next one sends.
-        assert sorted(collector.numbers()) == list(range(total))
+        assert collector.numbers() == list(range(total))
         assert (counters.dropped, counters.waiting, counters.queued) == (0, 0, 0)
 
 

@@ -158,6 +158,49 @@ def test_what_was_under_way_goes_before_what_was_put_on_file_meanwhile(
     assert collector.numbers() == list(range(20))
 
 
+@pytest.mark.usefixtures("full")
+def test_what_was_under_way_at_the_end_goes_before_what_was_put_on_file(
+    start: Start, collector: Collector, tmp_path: Path
+) -> None:
+    first = start(overflow="spool", spool=tmp_path / "s.db", **LITTLE)
+    fill(first, collector)
+    tell(first, range(6, 20))
+    assert first.close(0.01).spooled == 20
+    collector.how = takes
+    assert start(spool=tmp_path / "s.db", max_batch=2).flush(30)
+    assert collector.numbers() == list(range(20))
+
+
+def test_what_is_being_put_on_file_goes_before_what_overflows_meanwhile(
+    start: Start, collector: Collector, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writing, write = threading.Event(), threading.Event()
+    add = Spool.add
+
+    def slow(spool: Spool, items: list[Item], *, first: bool = False) -> int:
+        if threading.current_thread().name == "ostiary-telemetry" and not first:
+            writing.set()
+            write.wait(30)
+        return add(spool, items, first=first)
+
+    monkeypatch.setattr(Spool, "add", slow)
+    collector.how = away
+    pipeline = start(overflow="spool", spool=tmp_path / "s.db", **LITTLE)
+    tell(pipeline, range(2))
+    until(lambda: pipeline.counters.spooled == 2)
+    tell(pipeline, range(2, 4))
+    assert writing.wait(30)
+    others = threading.Thread(target=tell, args=(pipeline, range(4, 20)))
+    others.start()
+    others.join(0.05)  # memory is full long before
+    assert pipeline.counters.queued == 6
+    write.set()
+    others.join()
+    collector.how = takes
+    assert pipeline.flush(30)
+    assert collector.numbers() == list(range(20))
+
+
 def test_memory_is_bounded_by_bytes_too(start: Start, collector: Collector) -> None:
     collector.how = away
     pipeline = start(overflow="drop_oldest", max_bytes=100_000, max_batch=1000)

@@ -215,8 +215,7 @@ class TelemetryPipeline:
         item = items.packed(kind, value, self._ids)
         worker = self._worker
         with worker.changed:
-            if self._closed:
-                raise ClientStateError("the pipeline is closed; make another one")
+            self._refuse_if_closed()
             if not worker.queue.has_room(item) and not self._make_room(item):
                 self._reported += 1
                 worker.dropped += 1
@@ -237,13 +236,13 @@ class TelemetryPipeline:
             return True
         if self._overflow == "spool":
             worker.move_to_spool()
+            self._refuse_if_closed()  # it may have been while this waited
             return worker.queue.has_room(item)
         if self._overflow == "block":
             worker.begin()
             left = self._block_timeout
             if worker.changed.wait_for(lambda: worker.queue.has_room(item) or self._closed, left):
-                if self._closed:
-                    raise ClientStateError("the pipeline was closed while this waited for room")
+                self._refuse_if_closed()
                 return True
         self._reported += 1
         worker.dropped += 1
@@ -251,6 +250,10 @@ class TelemetryPipeline:
             f"{len(worker.queue)} reports wait to be sent and memory is for no more of them; "
             f"this one is lost{worker.why()}"
         )
+
+    def _refuse_if_closed(self) -> None:
+        if self._closed:
+            raise ClientStateError("the pipeline is closed; make another one")
 
     # --- what becomes of it
 
@@ -267,8 +270,8 @@ class TelemetryPipeline:
                 dropped=worker.dropped,
                 rejected=worker.rejected,
                 duplicates=worker.duplicates,
-                queued=len(worker.queue) + len(worker.in_hand),
-                queued_bytes=worker.queue.bytes + items.size_of(worker.in_hand),
+                queued=worker.queued,
+                queued_bytes=worker.queued_bytes,
                 waiting=worker.waiting,
                 problem=worker.problem,
             )
@@ -343,8 +346,7 @@ class TelemetryPipeline:
         return self._end_close()
 
     def __enter__(self) -> Self:
-        if self._closed:
-            raise ClientStateError("the pipeline is closed; make another one")
+        self._refuse_if_closed()
         return self
 
     def __exit__(self, *exc_info: object) -> None:

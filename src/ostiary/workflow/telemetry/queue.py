@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import final
 
 from .items import Item
@@ -47,6 +48,11 @@ class Queue:
             taken.append(self._items.popleft())
         self.bytes -= sum(len(one.data) for one in taken)
         return taken
+
+    def put_back(self, items: Sequence[Item]) -> None:
+        """Add at the front what was taken from there; there is always room for that."""
+        self._items.extendleft(reversed(items))
+        self.bytes += sum(len(one.data) for one in items)
 
     def drop_oldest(self) -> None:
         """Remove the first."""

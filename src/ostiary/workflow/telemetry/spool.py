@@ -85,16 +85,19 @@ class Spool:
         return made
 
     def add(self, items: Sequence[Item], *, first: bool = False) -> int:
-        """Write reports behind the others, or `first`; return how many there was room for.
+        """Write reports behind the others, or before them; return how many there was room for.
 
-        They are on disk when it returns.
+        Those that are next to the others are taken then. They are on disk when it returns.
         """
+        if not items:
+            return 0
         with self._connection() as db:
             least, last = db.execute("SELECT min(place), max(place) FROM reports").fetchone()
             taken = items
             if self.most is not None:
                 (self._count,) = db.execute("SELECT count(*) FROM reports").fetchone()
-                taken = items[: max(self.most - self._count, 0)]
+                room = min(max(self.most - self._count, 0), len(items))
+                taken = items[len(items) - room :] if first else items[:room]
             start = (least or 0) - len(taken) if first else (last or 0) + 1
             db.executemany(
                 "INSERT INTO reports VALUES (?, ?, ?)",

@@ -1,7 +1,8 @@
-"""The thread that sends, and the order in which it does: what is on file before what is in memory.
+"""The thread that sends, and the order in which it does: what is in hand, on file, in the queue.
 
 `changed` is the one lock of a pipeline, and wakes whoever waits for room, work or an end. The
-order is lock, then file; nothing is sent while either is held.
+order is lock, then file; nothing is sent while either is held. Whatever is put on file comes
+from behind what is there, or, out of the hand, before it.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import msgspec
 from ..errors import AureusError, TelemetryError
 from ..settings import WorkflowSettings
 from .delivery import Delivery, Receipt
-from .items import LARGEST, Item
+from .items import LARGEST, Item, size_of
 from .queue import Queue
 from .spool import Spool
 
@@ -55,7 +56,8 @@ class Worker:
         self._delivery = Delivery(self._settings)
         self.changed = threading.Condition()
         self.queue = queue
-        self.in_hand: list[Item] = []
+        self.in_hand: list[Item] = []  # a batch on its way to the server: older than the file
+        self._filing: list[Item] = []  # on its way to the file: older than the queue
         self.sent = self.spooled = self.replayed = self.dropped = 0
         self.rejected = self.duplicates = 0
         self.problem: str | None = None
@@ -106,6 +108,7 @@ class Worker:
         """Write the queue into the file, as far as that takes it."""
         if self._spool is None:
             return
+        self._await_filing()
         left = taken = self.queue.take(len(self.queue), 1 << 62)
         try:
             left = self._keep(self._spool, taken)
@@ -127,8 +130,17 @@ class Worker:
 
     def passed(self, mark: int) -> bool:
         """Whether everything up to the mark is with the server."""
-        in_memory = len(self.queue) + len(self.in_hand)
-        return not self._behind and self._put - in_memory >= mark
+        return not self._behind and self._put - self.queued >= mark
+
+    @property
+    def queued(self) -> int:
+        """How many are in memory."""
+        return len(self.queue) + len(self._filing) + len(self.in_hand)
+
+    @property
+    def queued_bytes(self) -> int:
+        """How much memory holds."""
+        return self.queue.bytes + size_of(self._filing) + size_of(self.in_hand)
 
     @property
     def waiting(self) -> int:
@@ -199,12 +211,13 @@ class Worker:
         return max(min(times) - now, 0.001)
 
     def _turn(self) -> None:
-        """Do one thing: send a batch from the file, write to it, or send one from memory."""
+        """Do one thing: send a batch from memory, or one from the file, or write to it."""
         try:
-            if self._behind:
+            batch = self._next_of_memory()
+            if batch:
+                self._send(batch)
+            elif self._behind:
                 self._turn_of_file()
-            else:
-                self._turn_of_memory()
         except AureusError as error:
             # The file cannot be used. What is in memory stays there.
             self._file_is_full = True
@@ -213,15 +226,16 @@ class Worker:
             # A thread that ends silently would lose everything behind it.
             self._away(f"{type(error).__name__} in the pipeline: {error}", None)
 
-    def _turn_of_memory(self) -> None:
+    def _next_of_memory(self) -> list[Item]:
+        """Return what memory has to send next; nothing while older reports are on file."""
         with self.changed:
-            if not self.in_hand:
+            if not self.in_hand and not self._behind:
                 self.in_hand = self.queue.take(self._max_batch, _BATCH_BYTES)
                 self._oldest = time.monotonic() if self.queue else None
                 self.changed.notify_all()
-            batch = self.in_hand
-        if not batch:
-            return
+            return self.in_hand
+
+    def _send(self, batch: list[Item]) -> None:
         receipt = self._delivery.send(batch, self._time_left())
         with self.changed:
             if self.in_hand is not batch:
@@ -231,7 +245,7 @@ class Worker:
             self._note(receipt)
         if receipt.away is None or self._spool is None:
             return
-        # The server is away. What is in hand is the oldest: it goes before all else.
+        # The server is away, and the hand has to be free.
         with self.changed:
             self.in_hand = self._keep(self._spool, self.in_hand, first=True)
             self._behind = True
@@ -267,30 +281,36 @@ class Worker:
         self._follow(spool)
 
     def _follow(self, spool: Spool) -> None:
-        """Put on file what is new, behind what is there: order is kept."""
+        """Put on file what is new. Nobody who reports has to wait for the disk meanwhile."""
         with self.changed:
-            # In hand is what the file did not take the last time.
-            if not self.in_hand:
-                if not self._is_full(time.monotonic()):
-                    return
-                self.in_hand = self.queue.take(len(self.queue), 1 << 62)
-                self._oldest = None
-                self.changed.notify_all()
-            batch = self.in_hand
-        kept = spool.add(batch)
-        with self.changed:
-            self._file_is_full = kept < len(batch)
-            if self.in_hand is batch:
-                self.in_hand = batch[kept:]
+            if not self._is_full(time.monotonic()):
+                return
+            batch = self._filing = self.queue.take(len(self.queue), 1 << 62)
+            self._oldest = None
+            self.changed.notify_all()
+        kept = 0
+        try:
+            kept = spool.add(batch)
+        finally:
+            with self.changed:
+                self._filing = []
                 self.spooled += kept
+                self._file_is_full = kept < len(batch)
+                if self._file_is_full:
+                    self.queue.put_back(batch[kept:])
+                    self._oldest = time.monotonic()
                 self.changed.notify_all()
+
+    def _await_filing(self) -> None:
+        """Let the thread put on file what it has begun with; the lock is held."""
+        self.changed.wait_for(lambda: not self._filing)
 
     def _keep(self, spool: Spool, batch: list[Item], *, first: bool = False) -> list[Item]:
         """Put on file; return what it had no room for. The lock is held."""
         kept = spool.add(batch, first=first)
         self.spooled += kept
         self._file_is_full = kept < len(batch)
-        return batch[kept:]
+        return batch[: len(batch) - kept] if first else batch[kept:]
 
     def _note(self, receipt: Receipt) -> None:
         """Remember how it went; the lock is held."""
@@ -327,14 +347,17 @@ class Worker:
             self._turn()
         with self.changed:
             self._gave_up = True
-            left = [*self.in_hand, *self.queue.take(len(self.queue), 1 << 62)]
-            self.in_hand = []
-            if left and self._spool is not None:
+            self._await_filing()
+            older, self.in_hand = self.in_hand, []
+            newer = self.queue.take(len(self.queue), 1 << 62)
+            if self._spool is not None:
                 try:
-                    left = self._keep(self._spool, left)
+                    older = self._keep(self._spool, older, first=True)
+                    newer = self._keep(self._spool, newer)
                 except TelemetryError as error:
                     self.problem = error.message
-            self.dropped += len(left)
+            left = len(older) + len(newer)
+            self.dropped += left
             self.changed.notify_all()
         if left:
             import logging
@@ -342,7 +365,7 @@ class Worker:
             logging.getLogger("ostiary.workflow.telemetry").warning(
                 "%d telemetry reports are lost: the pipeline was closed and they could not be "
                 "sent%s; give it a spool",
-                len(left),
+                left,
                 self.why(),
             )
         self._is_put_away = True
@@ -379,6 +402,7 @@ class Worker:
         made.changed = threading.Condition()
         made.queue = queue
         made.in_hand = []
+        made._filing = []
         made.sent = made.spooled = made.replayed = made.dropped = 0
         made.rejected = made.duplicates = 0
         made.problem = None
