@@ -396,8 +396,9 @@ def refusal(reply: FailedReply) -> HTTPStatusError:
         found = _problem(reply.body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = _Problem()
-    if isinstance(found.error, dict):
-        found = convert(cast("object", found.error), _Problem)
+    nested: Any = found.error
+    if isinstance(nested, dict):
+        found = convert(cast("object", nested), _Problem)
     status = reply.status
     cls = _BY_STATUS.get(status) or (ServerError if status >= 500 else HTTPStatusError)
     reason = _text(found.error) or _text(found.message) or _ADVICE.get(status) or "see response"
