@@ -20,13 +20,14 @@ PACKAGE = ROOT / "src" / "ostiary"
 
 # From the ground up. Rooms on one line never import one another.
 FLOORS: list[set[str]] = [
-    {"errors", "_decoders"},
+    {"errors", "_decoders", "_later"},
     {"config", "secret"},
     {"telemetry"},
     {"_wire"},
     {"_pool"},
     {"_io"},
     {"_retry", "_route", "_model"},
+    {"_refusal"},
     {"_transport"},
     {"http"},
     {"_settings"},
@@ -57,6 +58,7 @@ PURE_ROOMS = {
     "_pool",
     "_retry",
     "_route",
+    "_refusal",
     "_model",
 }
 # Sockets, ssl and event loops are known to _io and to what is not part of the client.

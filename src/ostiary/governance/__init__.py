@@ -5,8 +5,9 @@ Speaks to HestiaOS-compatible servers (docs/governance.md); the names of their g
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._later import later
 from ._sync import Agents, Chat, Governance, GovernanceClient, RunStream, Secrets, System
 from .errors import (
     GovernanceBlock,
@@ -139,20 +140,11 @@ __all__ = [
     "is_tool_call_event",
 ]
 
-_ASYNC = {name for name in __all__ if name.startswith("Async")}
+# The async half is loaded by those who ask for it.
+_LATER = {
+    name: ("_async", "AsyncGovernanceClient" if name == "AsyncClient" else name)
+    for name in __all__
+    if name.startswith("Async")
+}
 
-
-def __getattr__(name: str) -> Any:
-    # The async half, and the version, are loaded by those who ask for them.
-    if name in _ASYNC:
-        from . import _async
-
-        found = getattr(_async, "AsyncGovernanceClient" if name == "AsyncClient" else name)
-    elif name == "__version__":
-        import ostiary
-
-        found = ostiary.__version__
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
-    return found
+__getattr__ = later(__name__, _LATER)

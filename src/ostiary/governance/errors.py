@@ -43,6 +43,7 @@ from typing import Any, ClassVar, Final, cast
 import msgspec
 
 from .._decoders import decoder_of
+from .._refusal import ADVICE, reason_of
 from .._route import FailedReply
 from ..errors import (
     APIError,
@@ -420,27 +421,11 @@ _FIXED: Final[Mapping[int, type[InvalidInput | NotFound]]] = MappingProxyType(
     {404: NotFound, 422: InvalidInput}
 )
 
-# Where the server gave no reason: what to do next.
-_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "the server could not read the request",
-        401: "the server does not accept the API key; give api_key, or set "
-        "OSTIARY_GOVERNANCE_API_KEY",
-        404: "nothing has that name; check it, and the base URL",
-        405: "the server has no such operation; check the base URL",
-        409: "what it concerns exists already or has changed; read it again",
-        410: "what it concerned has ended",
-        413: "the request is larger than the server accepts; send less",
-        423: "what it concerns is locked",
-        429: "too many requests; send fewer, or wait",
-        502: "something behind the server answered badly; try again later",
-        503: "the server cannot serve now; try again later",
-        504: "the work was not done in time; allow it more by timeout_ms",
-    }
-)
-
-# A reply's message is for one line of a log.
-_LONGEST_MESSAGE: Final = 2000
+_ADVICE: Final = {
+    **ADVICE,
+    401: "the server does not accept the API key; give api_key, or set OSTIARY_GOVERNANCE_API_KEY",
+    504: "the work was not done in time; allow it more by timeout_ms",
+}
 
 
 class _Problem(msgspec.Struct):
@@ -469,9 +454,9 @@ def refusal(reply: FailedReply) -> HestiaAPIError:
         details = {"detail": found.detail}
     return _made(
         reply.status,
-        code=_text(found.code),
-        message=_text(found.message) or _text(found.detail) or _text(found.error),
-        trace_id=_text(found.trace_id),
+        code=reason_of(found.code),
+        message=reason_of(found.message) or reason_of(found.detail) or reason_of(found.error),
+        trace_id=reason_of(found.trace_id),
         details=details,
         request_id=reply.request_id,
         retry_after=reply.retry_after,
@@ -500,7 +485,7 @@ def refusal_without_echo(reply: FailedReply) -> HestiaAPIError:
 
 def error_event(data: Mapping[str, Any], trace_id: str) -> HestiaAPIError:
     """Return the exception for the data of a stream's `error` event."""
-    code, message = _text(data.get("code")), _text(data.get("message"))
+    code, message = reason_of(data.get("code")), reason_of(data.get("message"))
     details = _members(data.get("details"))
     for fixed in (InvalidInput, NotFound):
         if code == fixed.default_code:
@@ -562,12 +547,6 @@ def _made(
         retry_after=retry_after,
         body=body,
     )
-
-
-def _text(value: object) -> str | None:
-    if not isinstance(value, str) or not value:
-        return None
-    return value if len(value) <= _LONGEST_MESSAGE else value[:_LONGEST_MESSAGE] + " (cut)"
 
 
 def _is_id(value: str | None) -> bool:

@@ -5,9 +5,10 @@ Speaks to Symbiont-compatible servers (docs/runtime.md); the names of their guid
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._calls.pages._sync import Pages
+from .._later import later
 from ._events._sync import Events
 from ._reviews.batch import SubmissionOutcome
 from ._schedules._sync import (
@@ -382,19 +383,4 @@ _LATER = {
     "verify_tool": ("signatures", "verify_tool"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    found: Any
-    if name in _LATER:
-        from importlib import import_module
-
-        module, attribute = _LATER[name]
-        found = getattr(import_module(f".{module}", __name__), attribute)
-    elif name == "__version__":
-        import ostiary
-
-        found = ostiary.__version__
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
-    return found
+__getattr__ = later(__name__, _LATER)

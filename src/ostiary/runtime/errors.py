@@ -49,6 +49,7 @@ import msgspec
 
 from .. import errors as shared
 from .._decoders import decoder_of
+from .._refusal import ADVICE, kept_headers, reason_of
 from .._route import FailedReply
 
 __all__ = [
@@ -391,31 +392,8 @@ _SIBLINGS: Final[Mapping[int, type[AuthenticationError | NotFoundError | RateLim
     MappingProxyType({401: AuthenticationError, 404: NotFoundError, 429: RateLimitError})
 )
 
-# Where the server gave no reason: what to do next.
-_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "the server could not read the request",
-        401: "give api_key, or set SYMBIONT_API_KEY",
-        403: "this key may not do that",
-        404: "nothing has that name; check it, and the base URL",
-        405: "the server has no such operation; check the base URL",
-        409: "what it concerns exists already or is in another state; read it again",
-        410: "what it concerned has ended",
-        413: "the request is larger than the server accepts; send less",
-        422: "the server does not accept the request's content; see details",
-        423: "what it concerns is locked",
-        429: "send fewer requests, or wait",
-        501: "the server cannot do that",
-        502: "something behind the server answered badly; try again later",
-        503: "the server cannot serve now; try again later",
-        504: "something behind the server was late; try again later",
-    }
-)
+_ADVICE: Final = {**ADVICE, 401: "give api_key, or set SYMBIONT_API_KEY"}
 
-# A reply's message is for one line of a log.
-_LONGEST_MESSAGE: Final = 2000
-# Of the reply's headers: what may hold a credential.
-_NOT_KEPT: Final = frozenset({"set-cookie", "www-authenticate", "authorization", "location"})
 _WORD: Final = re.compile(r"[A-Za-z][A-Za-z0-9_.-]{0,63}")
 
 
@@ -439,16 +417,16 @@ def refusal(reply: FailedReply) -> SymbiontError:
     below `error`; plain text; none at all.
     """
     found = _read(reply.body)
-    reason = _text(found.message) or _text(found.error) or _text(found.detail)
+    reason = reason_of(found.message) or reason_of(found.error) or reason_of(found.detail)
     details = found.details
     if details is None and found.detail is not None and not isinstance(found.detail, str):
         details = found.detail
     error = _made(
         reply,
         reason=reason,
-        code=_text(found.code),
+        code=reason_of(found.code),
         details=details,
-        request_id=_text(found.request_id),
+        request_id=reason_of(found.request_id),
         body=reply.body,
     )
     resolution = found.resolution
@@ -467,7 +445,7 @@ def refusal_without_echo(reply: FailedReply) -> SymbiontError:
 
     Servers quote what they refuse, so that nothing of the body is kept but the code.
     """
-    word = _text(_read(reply.body).code)
+    word = reason_of(_read(reply.body).code)
     if word is not None and (not _WORD.fullmatch(word) or not word.replace("_", "").isupper()):
         word = None
     reason = (
@@ -531,7 +509,7 @@ def _made(
     error.details = details
     error.request_id = reply.request_id or request_id
     error.retry_after = reply.retry_after
-    error.headers = {name: value for name, value in reply.headers.items() if name not in _NOT_KEPT}
+    error.headers = kept_headers(reply)
     return error
 
 
@@ -543,9 +521,3 @@ _OPENING: Final[Mapping[int, str]] = MappingProxyType(
         429: "Rate limit exceeded",
     }
 )
-
-
-def _text(value: object) -> str | None:
-    if not isinstance(value, str) or not value:
-        return None
-    return value if len(value) <= _LONGEST_MESSAGE else value[:_LONGEST_MESSAGE] + " (cut)"

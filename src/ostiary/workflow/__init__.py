@@ -6,9 +6,10 @@ errors it catches: `import ostiary.workflow as httpx`.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .._calls.pages._sync import Pages
+from .._later import later
 from .._model.words import OpenEnum
 from ._events._sync import WorkflowEvents
 from ._handle._sync import WorkflowHandle
@@ -272,19 +273,4 @@ _LATER = {
     "traced": ("telemetry", "traced"),
 }
 
-
-def __getattr__(name: str) -> Any:
-    found: Any
-    if name in _LATER:
-        from importlib import import_module
-
-        module, attribute = _LATER[name]
-        found = getattr(import_module(f".{module}", __name__), attribute)
-    elif name == "__version__":
-        import ostiary
-
-        found = ostiary.__version__
-    else:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    globals()[name] = found
-    return found
+__getattr__ = later(__name__, _LATER)

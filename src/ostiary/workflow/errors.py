@@ -45,6 +45,7 @@ import msgspec
 
 from .. import errors as shared
 from .._decoders import convert, decoder_of
+from .._refusal import ADVICE, kept_headers, reason_of
 from .._route import FailedReply
 
 __all__ = [
@@ -354,27 +355,12 @@ _BY_STATUS: Final[Mapping[int, type[HTTPStatusError]]] = MappingProxyType(
     }
 )
 
-# Where the server gave no reason: what to do next.
-_ADVICE: Final[Mapping[int, str]] = MappingProxyType(
-    {
-        400: "the server could not read the request",
-        401: "give api_key, or set OSTIARY_WORKFLOW_API_KEY",
-        403: "this key may not do that",
-        404: "nothing has that name; check it, and base_url",
-        405: "the server has no such operation; check base_url",
-        409: "another run has that id, or it has ended; read its status",
-        413: "the request is larger than the server accepts; send less",
-        422: "the server does not accept the request's content; see errors",
-        429: "send fewer requests, or wait",
-        502: "something behind the server answered badly; try again later",
-        503: "the server cannot serve now; try again later",
-        504: "something behind the server was late; try again later",
-    }
-)
-
-_LONGEST_MESSAGE: Final = 2000
-# Of the reply's headers: what may hold a credential.
-_NOT_KEPT: Final = frozenset({"set-cookie", "www-authenticate", "authorization", "location"})
+_ADVICE: Final = {
+    **ADVICE,
+    401: "give api_key, or set OSTIARY_WORKFLOW_API_KEY",
+    409: "another run has that id, or it has ended; read its status",
+    422: "the server does not accept the request's content; see errors",
+}
 
 
 class _Problem(msgspec.Struct):
@@ -401,16 +387,18 @@ def refusal(reply: FailedReply) -> HTTPStatusError:
         found = convert(cast("object", nested), _Problem)
     status = reply.status
     cls = _BY_STATUS.get(status) or (ServerError if status >= 500 else HTTPStatusError)
-    reason = _text(found.error) or _text(found.message) or _ADVICE.get(status) or "see response"
+    reason = (
+        reason_of(found.error) or reason_of(found.message) or _ADVICE.get(status) or "see response"
+    )
     error = cls(f"{reply.endpoint} was answered {status}: {reason}", status=status)
     error.body = reply.body
-    error.code = _text(found.code)
+    error.code = reason_of(found.code)
     error.details = found.details
     error.errors = _members(found.errors)
-    error.remediation = _text(found.remediation)
-    error.request_id = reply.request_id or _text(found.request_id)
+    error.remediation = reason_of(found.remediation)
+    error.request_id = reply.request_id or reason_of(found.request_id)
     error.retry_after = reply.retry_after
-    error.headers = {name: value for name, value in reply.headers.items() if name not in _NOT_KEPT}
+    error.headers = kept_headers(reply)
     return error
 
 
@@ -425,9 +413,3 @@ def _member(one: Any) -> Mapping[str, Any]:
     if isinstance(one, dict):
         return cast("dict[str, Any]", one)
     return {"path": "", "message": str(one)}
-
-
-def _text(value: object) -> str | None:
-    if not isinstance(value, str) or not value:
-        return None
-    return value if len(value) <= _LONGEST_MESSAGE else value[:_LONGEST_MESSAGE] + " (cut)"
