@@ -1,12 +1,20 @@
-"""One line of `ostiary doctor`."""
+"""One line of `ostiary doctor`, and those that several domains have."""
 
 from __future__ import annotations
 
-from typing import Literal
+import importlib.util
+import os
+import stat
+from pathlib import Path
+from typing import Final, Literal
 
 import msgspec
 
-__all__ = ["Finding", "fail", "ok", "warn"]
+from ..config import TcpAddress
+
+__all__ = ["Finding", "exposed", "fail", "missing", "ok", "own_socket", "warn"]
+
+_LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,3 +36,31 @@ def warn(check: str, found: str, next: str) -> Finding:
 
 def fail(check: str, found: str, next: str) -> Finding:
     return Finding(check=check, status="fail", found=found, next=next)
+
+
+def own_socket(check: str, path: Path) -> Finding:
+    """Look whether a server's socket is this user's alone."""
+    found = path.stat()
+    mode = stat.S_IMODE(found.st_mode)
+    if found.st_uid != os.geteuid():
+        return fail(check, f"{path} belongs to user {found.st_uid}", "find out who started it")
+    if mode & 0o077:
+        return fail(check, f"{path} is open to others ({mode:04o})", f"chmod 600 {path}")
+    return ok(check, f"{path} ({mode:04o})")
+
+
+def exposed(address: object) -> bool:
+    """Whether a key that is sent there can be read on the way."""
+    return (
+        isinstance(address, TcpAddress)
+        and not address.tls
+        and not address.host.startswith(_LOOPBACK)
+    )
+
+
+def missing(check: str, parts: tuple[tuple[str, str], ...]) -> Finding | None:
+    """Look for packages, given with what each is used for; None when all are there."""
+    gone = [f"{name} ({use})" for name, use in parts if importlib.util.find_spec(name) is None]
+    if not gone:
+        return None
+    return warn(check, f"missing: {', '.join(gone)}", "run `pip install 'ostiary[dev]'`")

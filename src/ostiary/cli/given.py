@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
 from json import loads
 from pathlib import Path
 from typing import Any, Final, cast
 
+from .._settings import read_key_file
 from ..errors import InvalidArgumentError
+from ..secret import Secret
 
-__all__ = ["read_object", "read_text"]
+__all__ = ["read_key", "read_object", "read_text"]
 
 _LONGEST_INPUT: Final = 16 * 1024 * 1024
+_LONGEST_KEY: Final = 16 * 1024
+
+
+def read_key(options: Mapping[str, Any]) -> Secret | None:
+    """Return the API key of `--api-key-file`, whose `-` is stdin; None where it was not given."""
+    file = options.get("api_key_file")
+    if file is None:
+        return None
+    if file != "-":
+        return read_key_file(Path(file), InvalidArgumentError)
+    key = Secret(sys.stdin.buffer.readline(_LONGEST_KEY).strip())
+    if not key:
+        raise InvalidArgumentError("no API key on stdin; pipe in one line")
+    return key
 
 
 def read_object(text: str | None, what: str) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import typer
 
 from ..secret import Secret
 
-__all__ = ["SharedOptions"]
+__all__ = ["SharedOptions", "option", "server_options"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
@@ -33,6 +33,40 @@ _VERSION: Final = Annotated[
     bool,
     typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
 ]
+
+
+_PANEL: Final = "Server and output"
+
+
+def server_options(
+    *, server: str, key: str, timeout: str, json: str, more: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """Return the options of a client of an HTTP domain, for `SharedOptions`.
+
+    `server`, `key` and `timeout` say what each is and its default, `json` what becomes of the
+    output; `more` are others, by name.
+    """
+    return {
+        "base_url": Annotated[str | None, option("--base-url", "-u", metavar="URL", help=server)],
+        "api_key_file": Annotated[
+            str | None,
+            option(
+                "--api-key-file",
+                metavar="FILE",
+                help=f"Read the API key from a file; - is stdin. Default: {key}.",
+            ),
+        ],
+        "timeout": Annotated[
+            float | None, option("--timeout", metavar="SECONDS", min=0.001, help=timeout)
+        ],
+        "json": Annotated[bool, option("--json", "-j", help=json)],
+        **(more or {}),
+    }
+
+
+def option(*names: str, **about: Any) -> Any:
+    """Return one of the options that stand together in the help, as typer describes it."""
+    return typer.Option(*names, show_default=False, rich_help_panel=_PANEL, **about)
 
 
 class SharedOptions(Generic[S]):

@@ -6,21 +6,19 @@ Only looks. Asks the server that the environment names, else the one of the home
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from ...config import TcpAddress, parse_base_url
+from ...config import parse_base_url
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
 from ...secret import Secret
-from ..finding import Finding, fail, ok, warn
+from ..finding import Finding, exposed, fail, ok, own_socket, warn
 
 __all__ = ["checks"]
 
 _URL: Final = "OSTIARY_GOVERNANCE_URL"
 _SECONDS: Final = 2.0
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
 def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
@@ -44,28 +42,15 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     if address is None:
         yield ok("governance", f"no server here; `ostiary dev` starts one, ${_URL} names another")
         return
-    if isinstance(address, TcpAddress) and not address.tls and key is not None:
-        if not address.host.startswith(_LOOPBACK):
-            yield warn(
-                "governance",
-                f"{url} would be sent the API key in clear",
-                "use https, or a Unix socket",
-            )
-    elif named is None:
-        yield _owned(socket)
-    yield _answer(url, key)
-
-
-def _owned(path: Path) -> Finding:
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid():
-        return fail(
-            "governance", f"{path} belongs to user {found.st_uid}", "find out who started it"
+    if named is None:
+        yield own_socket("governance", socket)
+    elif key is not None and exposed(address):
+        yield warn(
+            "governance",
+            f"{url} would be sent the API key in clear",
+            "use https, or a Unix socket",
         )
-    if mode & 0o077:
-        return fail("governance", f"{path} is open to others ({mode:04o})", f"chmod 600 {path}")
-    return ok("governance", f"{path} ({mode:04o})")
+    yield _answer(url, key)
 
 
 def _answer(url: str, key: Secret | None) -> Finding:

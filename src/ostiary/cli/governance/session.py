@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
@@ -22,7 +21,6 @@ from ...errors import (
     ConnectionLostError,
     DeadlineError,
     GatewayTimeoutError,
-    InvalidArgumentError,
     NotFoundError,
     OstiaryError,
     PermissionDeniedError,
@@ -32,7 +30,8 @@ from ...errors import (
     UnprocessableError,
 )
 from ...secret import Secret
-from ..options import SharedOptions
+from ..given import read_key
+from ..options import SharedOptions, option, server_options
 from ..screen import EXIT_FAILED, EXIT_UNREACHABLE, plain
 
 if TYPE_CHECKING:
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "add", "take_options"]
 
-_PANEL: Final = "Server and output"
 _MARK: Final = "\N{CROSS MARK}"
 
 # With --exit-codes; the first that fits. Without, whatever failed is EXIT_FAILED.
@@ -58,71 +56,29 @@ _CODES: Final[tuple[tuple[type[OstiaryError], int], ...]] = (
     (ConnectionLostError, EXIT_UNREACHABLE),
 )
 
-_SHARED: Final[Mapping[str, Any]] = {
-    "base_url": Annotated[
-        str | None,
-        typer.Option(
-            "--base-url",
-            "-u",
-            metavar="URL",
-            help="The server: http://host:port, or unix:///path of its socket. Default: "
-            "$OSTIARY_GOVERNANCE_URL, else http://localhost:8000.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "api_key_file": Annotated[
-        str | None,
-        typer.Option(
-            "--api-key-file",
-            metavar="FILE",
-            help="Read the API key from a file; - is stdin. Default: "
-            "$OSTIARY_GOVERNANCE_API_KEY, else the file $OSTIARY_GOVERNANCE_API_KEY_FILE.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "api_key": Annotated[
-        str | None,
-        typer.Option(
-            "--api-key",
-            "-k",
-            metavar="KEY",
-            help="The API key itself. Every user of this machine can see it while the command "
-            "runs: prefer `--api-key-file` or the environment.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "json": Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            "-j",
-            help="Print JSON on stdout, errors too.",
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "timeout": Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            metavar="SECONDS",
-            help="How long to wait for the answer, retries included; of a stream, for its "
-            "beginning. Default: 30.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "exit_codes": Annotated[
-        bool,
-        typer.Option(
-            "--exit-codes",
-            help="Let the exit code tell what failed.",
-            rich_help_panel=_PANEL,
-        ),
-    ],
-}
+_SHARED: Final = server_options(
+    server="The server: http://host:port, or unix:///path of its socket. Default: "
+    "$OSTIARY_GOVERNANCE_URL, else http://localhost:8000.",
+    key="$OSTIARY_GOVERNANCE_API_KEY, else the file $OSTIARY_GOVERNANCE_API_KEY_FILE",
+    timeout="How long to wait for the answer, retries included; of a stream, for its "
+    "beginning. Default: 30.",
+    json="Print JSON on stdout, errors too.",
+    more={
+        "api_key": Annotated[
+            str | None,
+            option(
+                "--api-key",
+                "-k",
+                metavar="KEY",
+                help="The API key itself. Every user of this machine can see it while the "
+                "command runs: prefer `--api-key-file` or the environment.",
+            ),
+        ],
+        "exit_codes": Annotated[
+            bool, option("--exit-codes", help="Let the exit code tell what failed.")
+        ],
+    },
+)
 
 
 class Session:
@@ -167,24 +123,14 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...governance import GovernanceClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with GovernanceClient(options.get("base_url"), _key(options), **more) as client:
+        with GovernanceClient(options.get("base_url"), _given_key(options), **more) as client:
             yield Session(client, json=as_json)
     except OstiaryError as error:
         raise typer.Exit(_refuse(error, options)) from None
 
 
-def _key(options: Mapping[str, Any]) -> Secret | None:
-    file = options.get("api_key_file")
-    if file is None:
-        return cast("Secret | None", options.get("api_key"))
-    from ...governance.settings import read_key_file
-
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
+def _given_key(options: Mapping[str, Any]) -> Secret | None:
+    return read_key(options) or cast("Secret | None", options.get("api_key"))
 
 
 def _refuse(error: OstiaryError, options: Mapping[str, Any]) -> int:

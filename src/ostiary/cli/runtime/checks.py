@@ -5,17 +5,14 @@ Only looks. Asks the server that the environment names, else the one of the home
 
 from __future__ import annotations
 
-import importlib.util
-import os
 import shutil
-import stat
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
-from ..finding import Finding, fail, ok, warn
+from ..finding import Finding, fail, missing, ok, own_socket, warn
 
 if TYPE_CHECKING:
     from ...runtime.settings import RuntimeSettings
@@ -61,28 +58,15 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     if settings.url_source == "file":
         yield ok("runtime", f"{settings.base_url}, as the .env says that lies here or above")
     if ours:
-        yield _owned(socket)
+        yield own_socket("runtime", socket)
         yield _parts()
     yield _answer(settings)
 
 
-def _owned(path: Path) -> Finding:
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid():
-        return fail("runtime", f"{path} belongs to user {found.st_uid}", "find out who started it")
-    if mode & 0o077:
-        return fail("runtime", f"{path} is open to others ({mode:04o})", f"chmod 600 {path}")
-    return ok("runtime", f"{path} ({mode:04o})")
-
-
 def _parts() -> Finding:
     """Look at what the embedded runtime needs besides, for it runs on this machine."""
-    missing = [f"{name} ({use})" for name, use in _PARTS if importlib.util.find_spec(name) is None]
-    if missing:
-        return warn(
-            "its parts", f"missing: {', '.join(missing)}", "run `pip install 'ostiary[dev]'`"
-        )
+    if found := missing("its parts", _PARTS):
+        return found
     if shutil.which("npx") is None:
         return warn(
             "its parts",

@@ -6,25 +6,21 @@ Options stand before or behind the command; behind wins. No secret passes throug
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import typer
 
 from ...errors import (
     AuthenticationError,
     ConnectError,
-    InvalidArgumentError,
     OstiaryError,
 )
-from ...secret import Secret
 from ..answers import Answers, shown, worded, write
-from ..given import read_object, read_text
-from ..options import SharedOptions
+from ..given import read_key, read_object, read_text
+from ..options import SharedOptions, server_options
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -41,54 +37,15 @@ __all__ = [
     "write",
 ]
 
-_PANEL: Final = "Server and output"
 
-_SHARED: Final[Mapping[str, Any]] = {
-    "base_url": Annotated[
-        str | None,
-        typer.Option(
-            "--base-url",
-            "-u",
-            metavar="URL",
-            help="The runtime: http://host:port/api/v1, or unix:///path of its socket. Default: "
-            "$OSTIARY_RUNTIME_URL or $SYMBIONT_BASE_URL, else http://localhost:8080/api/v1.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "api_key_file": Annotated[
-        str | None,
-        typer.Option(
-            "--api-key-file",
-            metavar="FILE",
-            help="Read the API key from a file; - is stdin. Default: $OSTIARY_RUNTIME_API_KEY or "
-            "$SYMBIONT_API_KEY, else the file $OSTIARY_RUNTIME_API_KEY_FILE.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "timeout": Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            metavar="SECONDS",
-            min=0.001,
-            help="How long each call may take, retries included. Default: $SYMBIONT_TIMEOUT, "
-            "else 30.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "json": Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            "-j",
-            help="Print one JSON document on stdout; messages go to stderr.",
-            rich_help_panel=_PANEL,
-        ),
-    ],
-}
+_SHARED: Final = server_options(
+    server="The runtime: http://host:port/api/v1, or unix:///path of its socket. Default: "
+    "$OSTIARY_RUNTIME_URL or $SYMBIONT_BASE_URL, else http://localhost:8080/api/v1.",
+    key="$OSTIARY_RUNTIME_API_KEY or $SYMBIONT_API_KEY, else the file "
+    "$OSTIARY_RUNTIME_API_KEY_FILE",
+    timeout="How long each call may take, retries included. Default: $SYMBIONT_TIMEOUT, else 30.",
+    json="Print one JSON document on stdout; messages go to stderr.",
+)
 
 _START: Final = (
     "start a runtime with `ostiary dev`, or say which one with --base-url or OSTIARY_RUNTIME_URL"
@@ -133,7 +90,7 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         with warnings.catch_warnings(record=True) as told:
             # Of a key in clear, of an address in a .env: for people, and not for a log.
             warnings.simplefilter("always", RuntimeWarning)
-            client = RuntimeClient(_key(options), options.get("base_url"), **more)
+            client = RuntimeClient(read_key(options), options.get("base_url"), **more)
         for warning in told:
             screen.note(f"warning: {warning.message}")
         with client:
@@ -144,20 +101,6 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         if details:
             screen.note(f"details: {details}")
         raise typer.Exit(code) from None
-
-
-def _key(options: Mapping[str, Any]) -> Secret | None:
-    file = options.get("api_key_file")
-    if file is None:
-        return None
-    from ...runtime.settings import read_key_file
-
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
 
 
 def _news(error: OstiaryError) -> object:

@@ -5,16 +5,14 @@ Only looks. Asks the server that the environment names, else the one of the home
 
 from __future__ import annotations
 
-import importlib.util
 import os
-import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ...config import TcpAddress, parse_base_url
+from ...config import parse_base_url
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
-from ..finding import Finding, fail, ok, warn
+from ..finding import Finding, exposed, fail, missing, ok, own_socket, warn
 from ..screen import counted
 
 if TYPE_CHECKING:
@@ -24,7 +22,6 @@ __all__ = ["checks"]
 
 _URL: Final = "OSTIARY_WORKFLOW_URL"
 _SECONDS: Final = 2.0
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 # What the embedded engine's tools use beside the core.
 _PARTS: Final = (("jsonschema", "validate_schema"), ("jmespath", "transform_data"))
 
@@ -51,9 +48,9 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
         yield ok("workflow", f"no server here; `ostiary dev` starts one, ${_URL} names another")
         return
     if named is None:
-        yield _owned(socket)
+        yield own_socket("workflow", socket)
         yield _parts()
-    elif key is not None and _exposed(address):
+    elif key is not None and exposed(address):
         yield warn(
             "workflow",
             f"{url} would be sent the API key in clear",
@@ -62,31 +59,10 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     yield _answer(url, key)
 
 
-def _exposed(address: object) -> bool:
-    return (
-        isinstance(address, TcpAddress)
-        and not address.tls
-        and not address.host.startswith(_LOOPBACK)
-    )
-
-
-def _owned(path: Path) -> Finding:
-    found = path.stat()
-    mode = stat.S_IMODE(found.st_mode)
-    if found.st_uid != os.geteuid():
-        return fail("workflow", f"{path} belongs to user {found.st_uid}", "find out who started it")
-    if mode & 0o077:
-        return fail("workflow", f"{path} is open to others ({mode:04o})", f"chmod 600 {path}")
-    return ok("workflow", f"{path} ({mode:04o})")
-
-
 def _parts() -> Finding:
     """Look at what the embedded engine needs besides, for it runs on this machine."""
-    missing = [f"{name} ({use})" for name, use in _PARTS if importlib.util.find_spec(name) is None]
-    if missing:
-        return warn(
-            "its tools", f"missing: {', '.join(missing)}", "run `pip install 'ostiary[dev]'`"
-        )
+    if found := missing("its tools", _PARTS):
+        return found
     return ok("its tools", "schemas and expressions can be used")
 
 

@@ -6,25 +6,22 @@ Options stand before or behind the command; behind wins. Neighbours: `cli.answer
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import typer
 
 from ...errors import (
     AuthenticationError,
     ConnectError,
-    InvalidArgumentError,
     NotFoundError,
     OstiaryError,
     PermissionDeniedError,
 )
-from ...secret import Secret
 from ..answers import Answers, shown
-from ..options import SharedOptions
+from ..given import read_key
+from ..options import SharedOptions, server_options
 from ..screen import Screen
 
 if TYPE_CHECKING:
@@ -32,53 +29,14 @@ if TYPE_CHECKING:
 
 __all__ = ["Session", "add", "take_options"]
 
-_PANEL: Final = "Server and output"
 
-_SHARED: Final[Mapping[str, Any]] = {
-    "base_url": Annotated[
-        str | None,
-        typer.Option(
-            "--base-url",
-            "-u",
-            metavar="URL",
-            help="The server: http://host:port, or unix:///path of its socket. Default: "
-            "$OSTIARY_WORKFLOW_URL, else http://localhost:3000.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "api_key_file": Annotated[
-        str | None,
-        typer.Option(
-            "--api-key-file",
-            metavar="FILE",
-            help="Read the API key from a file; - is stdin. Default: $OSTIARY_WORKFLOW_API_KEY, "
-            "else the file $OSTIARY_WORKFLOW_API_KEY_FILE.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "timeout": Annotated[
-        float | None,
-        typer.Option(
-            "--timeout",
-            metavar="SECONDS",
-            min=0.001,
-            help="How long each call may take, retries included. Default: 30.",
-            show_default=False,
-            rich_help_panel=_PANEL,
-        ),
-    ],
-    "json": Annotated[
-        bool,
-        typer.Option(
-            "--json",
-            "-j",
-            help="Print one JSON document on stdout; messages go to stderr.",
-            rich_help_panel=_PANEL,
-        ),
-    ],
-}
+_SHARED: Final = server_options(
+    server="The server: http://host:port, or unix:///path of its socket. Default: "
+    "$OSTIARY_WORKFLOW_URL, else http://localhost:3000.",
+    key="$OSTIARY_WORKFLOW_API_KEY, else the file $OSTIARY_WORKFLOW_API_KEY_FILE",
+    timeout="How long each call may take, retries included. Default: 30.",
+    json="Print one JSON document on stdout; messages go to stderr.",
+)
 
 _START: Final = (
     "start a server with `ostiary dev`, or say which one with --base-url or OSTIARY_WORKFLOW_URL"
@@ -116,27 +74,13 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...workflow import WorkflowClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with WorkflowClient(options.get("base_url"), _key(options), **more) as client:
+        with WorkflowClient(options.get("base_url"), read_key(options), **more) as client:
             yield Session(client, screen)
     except OstiaryError as error:
         code = screen.refuse(error, advice=_advice(error))
         for line in _wrong(error):
             screen.note(line)
         raise typer.Exit(code) from None
-
-
-def _key(options: Mapping[str, Any]) -> Secret | None:
-    file = options.get("api_key_file")
-    if file is None:
-        return None
-    from ...workflow.settings import read_key_file
-
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
 
 
 def _wrong(error: OstiaryError) -> list[str]:
