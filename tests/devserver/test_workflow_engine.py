@@ -13,6 +13,7 @@ import pytest
 
 from ostiary.devserver.http.refusals import HttpRefusal
 from ostiary.devserver.workflow.engine import backoff
+from ostiary.devserver.workflow.engine.round import Round
 from ostiary.devserver.workflow.tools import ToolCall, tool
 from ostiary.workflow.models import (
     RetryConfig,
@@ -576,6 +577,26 @@ def test_two_at_a_time_under_one_id_are_refused(run, slow) -> None:
             go.set()
             assert (await engine.result("w"))["status"] == "success"
             assert len(slow.calls) == 1
+
+    run(main())
+
+
+def test_who_heard_the_last_event_has_the_result(run, stage, monkeypatch) -> None:
+    """Asked for when the end is on the disk, and the run is not put away yet."""
+    asking: list[asyncio.Future[dict[str, Any]]] = []
+    go = Round.go
+
+    async def main() -> None:
+        async with stage.open() as engine:
+
+            async def asked_at_the_end(round: Round, *, resumed: bool) -> None:
+                await go(round, resumed=resumed)
+                asking.append(asyncio.ensure_future(engine.result("w", wait=False)))
+                await asyncio.sleep(0)
+
+            monkeypatch.setattr(Round, "go", asked_at_the_end)
+            await stage.execute(workflow("a"))
+            assert (await asking[0])["status"] == "success"
 
     run(main())
 
