@@ -22,6 +22,7 @@ PACKAGE = ROOT / "src" / "ostiary"
 FLOORS: list[set[str]] = [
     {"errors", "_decoders"},
     {"config", "secret"},
+    {"_api_key"},
     {"telemetry"},
     {"_wire"},
     {"_pool"},
@@ -41,8 +42,9 @@ FLOORS: list[set[str]] = [
     {"__main__"},
 ]
 FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
-# The package itself: cheap to import, so it takes these two and no more.
-OF_THE_PACKAGE = {"errors", "secret"}
+# The package itself: cheap to import, so it takes these two, and `client` when it is asked to
+# (tests/meta/test_import_cost.py).
+OF_THE_PACKAGE = {"errors", "secret", "client"}
 # Narrower than their place on the list: decisions and bytes know no configuration.
 ONLY = {"_wire": {"errors", "_decoders"}, "_retry": {"errors"}, "_pool": {"errors"}}
 
