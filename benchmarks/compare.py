@@ -176,7 +176,13 @@ def markdown(base: Run, head: Run, found: Comparison) -> str:
         lines += [*_rows(changed), ""]
     rest = [one for one in found.cases if one not in changed]
     if rest:
-        lines += ["<details><summary>The others</summary>", "", *_rows(rest), "", "</details>"]
+        lines += [
+            f"<details><summary>{'The others' if changed else 'All'}</summary>",
+            "",
+            *_rows(rest),
+            "",
+            "</details>",
+        ]
     return "\n".join(lines) + "\n"
 
 

@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from . import plots, record
+from .catalogue import GROUPS
 from .gates import Verdict
 from .panels import Panel, outcome, panels, unversioned
 from .record import Run
@@ -27,7 +28,7 @@ _BLOCK = re.compile(r"(<!-- (figures|targets|plots):?([^>]*?) ?-->\n).*?(<!-- /\
 
 
 class BadMarker(Exception):
-    """A page's marker names what the run does not have."""
+    """A page's marker names what is no work."""
 
 
 def whole(run: Run) -> str:
@@ -160,13 +161,16 @@ def filled(text: str, run: Run, page: Path) -> str:
 
     def block(found: re.Match[str]) -> str:
         opening, kind, names, closing = found.groups()
-        works = names.split() or list(run.works)
-        if unknown := [work for work in works if work not in run.works or not panels(run, work)]:
-            raise BadMarker(f"{page} asks for {', '.join(unknown)}, which this run has not")
+        asked = names.split() or list(run.works)
+        if unknown := [work for work in asked if work not in GROUPS]:
+            raise BadMarker(f"{page} asks for {', '.join(unknown)}: there is no such work")
+        works = [work for work in asked if work in run.works and panels(run, work)]
         if kind == "figures":
             put = f"{figures(run, works)}\n{made(run)}"
         else:
             put = targets(run, works) if kind == "targets" else _plots(run, works, page)
+        if missing := [work for work in asked if work not in works]:
+            put += f"\nNot in this run: {', '.join(missing)}.\n"
         return f"{opening}\n{put}\n{closing}"
 
     return _BLOCK.sub(block, text)

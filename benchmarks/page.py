@@ -99,7 +99,8 @@ def _targets(run: Run) -> str:
     head = _row("th", ["Target", "Figure", "Bound", "Headroom", "Outcome", "Judged by"], {1, 2})
     return (
         '<h2 id="targets">Targets</h2><p class="prose">The bar ends where the figure is: '
-        "past the mark the target is met, and twice as far means twice as good as it asks.</p>"
+        "past the mark the target is met, and twice as far means twice as good as it asks. "
+        "Bars end at four times.</p>"
         f'<div class="wide"><table class="targets"><thead>{head}</thead>'
         f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -131,7 +132,7 @@ def _bar(verdict: Verdict) -> str:
         f'aria-label="{said}"><title>{said}</title>'
         f'<rect x="0" y="4" width="{at:.1f}" height="6" rx="2"/>'
         f'<line x1="{mark}" x2="{mark}" y1="0" y2="14"/>'
-        f'<text class="times" x="{at + 5:.1f}" y="11">{number(room)}</text></svg>'
+        f'<text class="times" x="{max(at, mark) + 5:.1f}" y="11">{number(room)}</text></svg>'
     )
 
 

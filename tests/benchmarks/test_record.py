@@ -236,9 +236,17 @@ def test_markers_are_filled_and_filled_again_the_same() -> None:
     assert "(docs/assets/performance/P5.svg" in markdown.filled(PAGE, run, Path("README.md"))
 
 
-def test_a_marker_that_asks_for_what_was_not_measured_is_an_error() -> None:
-    with pytest.raises(markdown.BadMarker, match="P1"):
-        markdown.filled("<!-- figures: P5 P1 -->\n<!-- /figures -->", made(), Path("README.md"))
+def test_a_marker_that_asks_for_what_was_not_measured_says_so() -> None:
+    for kind in ("figures", "targets", "plots"):
+        page = f"<!-- {kind}: P5 P1 -->\n<!-- /{kind} -->"
+        filled = markdown.filled(page, made(), Path("README.md"))
+        assert "\nNot in this run: P1.\n" in filled
+        assert "P5." in filled or "| P5 |" in filled
+
+
+def test_a_marker_that_asks_for_what_does_not_exist_is_an_error() -> None:
+    with pytest.raises(markdown.BadMarker, match="P99"):
+        markdown.filled("<!-- figures: P5 P99 -->\n<!-- /figures -->", made(), Path("README.md"))
 
 
 def test_publishing_writes_pages_pictures_and_the_run(tmp_path: Path) -> None:
