@@ -132,7 +132,7 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def pictures(run: Run) -> dict[str, str]:
     """Return each panel as a file: its name, its text."""
     return {
-        _file(panel, index): plots.svg(panel, f"{work}  {run.works[work]}")
+        _file(panel, index): plots.svg(panel, f"{work} · {run.works[work]}")
         for work in run.works
         for index, panel in enumerate(panels(run, work))
     }
