@@ -95,8 +95,8 @@ def _others(panel: Panel) -> str:
             times[name] = min(dearer, times.get(name, dearer))
     # Without versions, unless two of them stand side by side.
     plain = [unversioned(name) for name in times]
-    return ", ".join(
-        f"{name if plain.count(unversioned(name)) > 1 else unversioned(name)} {number(dearer)}"
+    return " · ".join(
+        f"{name if plain.count(unversioned(name)) > 1 else unversioned(name)} {number(dearer)}×"
         for name, dearer in sorted(times.items(), key=lambda item: item[1])
     )
 

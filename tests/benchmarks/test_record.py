@@ -199,9 +199,9 @@ def test_the_tables_of_a_document() -> None:
     assert shown.splitlines() == [
         "|  | Work | ostiary | Floor | Others: how many times dearer | Targets |",
         "| --- | --- | ---: | ---: | --- | --- |",
-        f"| P5 | {GROUPS['P5']} | **8.20 µs** | 5.10 | sanctum-ai 2.50 | met |",
-        f"| P13 | {GROUPS['P13']} | **46.5 %** |  | a blocking socket 116 | waived |",
-        f"| W6 | {GROUPS['W6']} | **5,050 per second** |  | httpx + pydantic 5.58 | missed |",
+        f"| P5 | {GROUPS['P5']} | **8.20 µs** | 5.10 | sanctum-ai 2.50× | met |",
+        f"| P13 | {GROUPS['P13']} | **46.5 %** |  | a blocking socket 116× | waived |",
+        f"| W6 | {GROUPS['W6']} | **5,050 per second** |  | httpx + pydantic 5.58× | missed |",
     ]
     assert "| P5.peer | `P5.sanctum-ai / P5.call` | 2.50 x | ≥ 2.2 x | met |" in markdown.targets(
         run, ["P5"]
