@@ -1,17 +1,20 @@
-"""JSON and text as they are given to a command: as an argument, from a file, from stdin."""
+"""JSON, text and keys as they are given to a command: as an argument, from a file, from stdin."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from json import loads
 from pathlib import Path
 from typing import Any, Final, cast
 
 from ..errors import InvalidArgumentError
+from ..secret import Secret
 
-__all__ = ["read_object", "read_text"]
+__all__ = ["read_key", "read_object", "read_text"]
 
 _LONGEST_INPUT: Final = 16 * 1024 * 1024
+_LONGEST_KEY: Final = 16 * 1024
 
 
 def read_object(text: str | None, what: str) -> dict[str, Any]:
@@ -57,3 +60,13 @@ def read_text(file: Path, what: str) -> str:
     if text is None:
         raise InvalidArgumentError(f"{what} is not UTF-8 text")
     return text
+
+
+def read_key(file: str, read_file: Callable[[Path], Secret]) -> Secret:
+    """Read an API key from a file, as its domain reads one, or the first line of stdin for `-`."""
+    if file != "-":
+        return read_file(Path(file))
+    key = Secret(sys.stdin.buffer.readline(_LONGEST_KEY).strip())
+    if not key:
+        raise InvalidArgumentError("no API key on stdin; pipe in one line")
+    return key

@@ -11,7 +11,6 @@ import json
 import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
@@ -22,7 +21,6 @@ from ...errors import (
     ConnectionLostError,
     DeadlineError,
     GatewayTimeoutError,
-    InvalidArgumentError,
     NotFoundError,
     OstiaryError,
     PermissionDeniedError,
@@ -32,6 +30,7 @@ from ...errors import (
     UnprocessableError,
 )
 from ...secret import Secret
+from ..given import read_key
 from ..options import SharedOptions
 from ..screen import EXIT_FAILED, EXIT_UNREACHABLE, plain
 
@@ -179,12 +178,7 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
         return cast("Secret | None", options.get("api_key"))
     from ...governance.settings import read_key_file
 
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
+    return read_key(file, read_key_file)
 
 
 def _refuse(error: OstiaryError, options: Mapping[str, Any]) -> int:

@@ -6,11 +6,9 @@ Options stand before or behind the command; behind wins. No secret passes throug
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
@@ -18,12 +16,11 @@ import typer
 from ...errors import (
     AuthenticationError,
     ConnectError,
-    InvalidArgumentError,
     OstiaryError,
 )
 from ...secret import Secret
 from ..answers import Answers, shown, worded, write
-from ..given import read_object, read_text
+from ..given import read_key, read_object, read_text
 from ..options import SharedOptions
 from ..screen import Screen
 
@@ -152,12 +149,7 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
         return None
     from ...runtime.settings import read_key_file
 
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
+    return read_key(file, read_key_file)
 
 
 def _news(error: OstiaryError) -> object:

@@ -6,10 +6,8 @@ Options stand before or behind the command; behind wins. Neighbours: `cli.answer
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
@@ -17,13 +15,13 @@ import typer
 from ...errors import (
     AuthenticationError,
     ConnectError,
-    InvalidArgumentError,
     NotFoundError,
     OstiaryError,
     PermissionDeniedError,
 )
 from ...secret import Secret
 from ..answers import Answers, shown
+from ..given import read_key
 from ..options import SharedOptions
 from ..screen import Screen
 
@@ -131,12 +129,7 @@ def _key(options: Mapping[str, Any]) -> Secret | None:
         return None
     from ...workflow.settings import read_key_file
 
-    if file != "-":
-        return read_key_file(Path(file))
-    key = Secret(sys.stdin.buffer.readline(16 * 1024).strip())
-    if not key:
-        raise InvalidArgumentError("no API key on stdin; pipe in one line")
-    return key
+    return read_key(file, read_key_file)
 
 
 def _wrong(error: OstiaryError) -> list[str]:
