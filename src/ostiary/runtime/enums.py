@@ -89,7 +89,7 @@ class SecretBackendType(OpenEnum):
 class VaultAuthMethod(OpenEnum):
     """How a runtime logs in to HashiCorp Vault."""
 
-    TOKEN = "token"  # nosec B105 # a word of the protocol
+    TOKEN = "token"
     KUBERNETES = "kubernetes"
     AWS_IAM = "aws_iam"
     APPROLE = "approle"

@@ -176,10 +176,10 @@ class Vectors:
 
     def _remove(self, which: str, values: Sequence[Any]) -> int:
         self._db.execute(
-            f"DELETE FROM passages WHERE item IN (SELECT number FROM items WHERE {which})",  # nosec B608 # names are ours, values bound
+            f"DELETE FROM passages WHERE item IN (SELECT number FROM items WHERE {which})",
             tuple(values),
         )
-        self._db.execute(f"DELETE FROM items WHERE {which}", tuple(values))  # nosec B608 # names are ours, values bound
+        self._db.execute(f"DELETE FROM items WHERE {which}", tuple(values))
         gone: int = self._db.changes()
         return gone
 
@@ -196,14 +196,14 @@ class Vectors:
 
     def get(self, item_id: str) -> Item | None:
         """Return an item, or None."""
-        row = self._row(f"SELECT {_ITEM} FROM items WHERE id = ?", (item_id,))  # nosec B608 # names are ours, values bound
+        row = self._row(f"SELECT {_ITEM} FROM items WHERE id = ?", (item_id,))
         return None if row is None else _item(row)
 
     def page(self, only: Filter, offset: int, limit: int) -> tuple[list[Item], int]:
         """Return some of what fits, by id, and how many there are."""
-        (total,) = self._row(f"SELECT COUNT(*) FROM items WHERE {only.sql}", tuple(only.values))  # nosec B608 # names are ours, values bound
+        (total,) = self._row(f"SELECT COUNT(*) FROM items WHERE {only.sql}", tuple(only.values))
         rows = self._db.execute(
-            f"SELECT {_ITEM} FROM items WHERE {only.sql} ORDER BY id LIMIT ? OFFSET ?",  # nosec B608 # names are ours, values bound
+            f"SELECT {_ITEM} FROM items WHERE {only.sql} ORDER BY id LIMIT ? OFFSET ?",
             (*self._bindings(only), limit, offset),
         )
         return [_item(row) for row in rows], total
@@ -217,14 +217,14 @@ class Vectors:
         """
         # From the items to their passages, so that vectors which do not fit are not compared.
         where = (
-            f"(SELECT number, id FROM items WHERE {only.sql}) AS i "  # nosec B608 # names are ours, values bound
+            f"(SELECT number, id FROM items WHERE {only.sql}) AS i "
             "CROSS JOIN passages AS p ON p.item = i.number"
             if only
             else "passages AS p"
         )
         best: dict[int, tuple[float, int, int]] = {}
         rows = self._db.execute(
-            "SELECT item, start, stop, distance FROM (SELECT item, start, stop, "  # nosec B608 # names are ours, values bound
+            "SELECT item, start, stop, distance FROM (SELECT item, start, stop, "
             f"vec_distance_cosine(vector, ?) AS distance FROM {where}) WHERE distance <= ?",
             (_packed(vector), *self._bindings(only), 1.0 - threshold + _HAIR),
         )
@@ -255,7 +255,7 @@ class Vectors:
     def stale(self, embedding: str, limit: int) -> list[Item]:
         """Return items with vectors of another embedding."""
         rows = self._db.execute(
-            f"SELECT {_ITEM} FROM items WHERE number IN "  # nosec B608 # names are ours, values bound
+            f"SELECT {_ITEM} FROM items WHERE number IN "
             "(SELECT item FROM passages WHERE embedding <> ? LIMIT ?)",
             (embedding, limit),
         )
@@ -264,7 +264,7 @@ class Vectors:
     def _items(self, numbers: Iterable[int]) -> list[tuple[int, Item]]:
         found: list[tuple[int, Item]] = []
         for number in numbers:
-            row = self._row(f"SELECT {_ITEM} FROM items WHERE number = ?", (number,))  # nosec B608 # names are ours, values bound
+            row = self._row(f"SELECT {_ITEM} FROM items WHERE number = ?", (number,))
             if row is not None:
                 found.append((number, _item(row)))
         return found
