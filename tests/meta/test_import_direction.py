@@ -63,7 +63,7 @@ PURE_ROOMS = {
 }
 # Sockets, ssl and event loops are known to _io and to what is not part of the client.
 WIRE_MODULES = {"asyncio", "select", "selectors", "socket", "ssl"}
-MAY_TOUCH_THE_WIRE = {"_io", "integrations", "devserver", "testing", "cli", "__main__"}
+MAY_TOUCH_THE_WIRE = {"_io", "fleet", "integrations", "devserver", "testing", "cli", "__main__"}
 # What the core is installed with, and nothing else.
 CORE_NEEDS = {"msgspec", "nacl", "h11"}
 NEEDS_EXTRA = {"fleet", "integrations", "devserver", "testing", "cli", "__main__"}
