@@ -134,6 +134,7 @@ class AsyncPool:
         expected_uid: int | None = None,
         compression: bool | None = None,
         connect_to: AddressLike | None = None,
+        adaptive: bool = False,
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
@@ -159,7 +160,8 @@ class AsyncPool:
         https. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         `compression` asks for compressed bodies; left out, over TCP only. `connect_to`, a host
         or `host:port`, is dialled in place of the URL's: its name still stands in Host, and in
-        the certificate.
+        the certificate. `adaptive` has the process learn how many requests the server bears at
+        once, and send no more (docs/limits.md).
 
         `on_request`, `on_response` and `on_retry` are plain functions that are called with
         what `ostiary.http.hooks` describes. `family` gives errors a domain's own classes.
@@ -197,6 +199,7 @@ class AsyncPool:
             expected_uid=expected_uid,
             compression=compression,
             connect_to=connect_to,
+            adaptive=adaptive,
         )
         if ssl_context is not None and not settings.base.tls:
             raise InvalidArgumentError(
@@ -249,6 +252,7 @@ class AsyncPool:
             on_request,
             on_response,
             on_retry,
+            settings.way(),
         )
         self._plans: dict[Route[Any], _Plan] = {}
         self._closed = False
@@ -286,8 +290,17 @@ class AsyncPool:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a connection."""
-        return self._leaf.waiting
+        """How many calls wait for a connection, or for their turn under an adaptive limit."""
+        way = self._attempts.way
+        return self._leaf.waiting + (0 if way is None else way.waiting)
+
+    @property
+    def adaptive_limit(self) -> int | None:
+        """How many requests may be under way to this server, from the whole process, as it is
+        learned now; None without `adaptive`.
+        """
+        way = self._attempts.way
+        return None if way is None else way.limit
 
     def __repr__(self) -> str:
         if not hasattr(self, "_leaf"):  # its constructor refused
@@ -313,6 +326,8 @@ class AsyncPool:
         Connections that are shared are closed with the last pool that uses them.
         """
         closed, self._closed = self._closed, True
+        if self._attempts.way is not None:
+            self._attempts.way.close()
         if self._connections is None:
             self._leaf.close()
         elif not closed:

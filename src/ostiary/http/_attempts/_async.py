@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..._wire.request import RequestHead
     from ..._wire.slab import View
     from ...config import BaseUrl
+    from .._limits.gate import Turn, Way
 
 __all__ = ["AsyncAttempts", "AsyncResponseStream"]
 
@@ -50,6 +51,7 @@ class AsyncAttempts:
         "_on_response",
         "_on_retry",
         "_retry",
+        "way",
     )
 
     def __init__(
@@ -61,8 +63,12 @@ class AsyncAttempts:
         on_request: Callable[[RequestInfo], object] | None,
         on_response: Callable[[ResponseInfo], object] | None,
         on_retry: Callable[[RetryInfo], object] | None,
+        way: Way | None,
     ) -> None:
-        """`credentials` are asked before each attempt; the rest is as `AsyncPool` has it."""
+        """`credentials` are asked before each attempt, `way` is that through an adaptive limit.
+
+        The rest is as `AsyncPool` has it.
+        """
         self._base = base
         self._heads = heads
         self._retry = retry
@@ -76,6 +82,7 @@ class AsyncAttempts:
         self._on_request = on_request
         self._on_response = on_response
         self._on_retry = on_retry
+        self.way = way
 
     async def run(
         self,
@@ -122,7 +129,10 @@ class AsyncAttempts:
             again = False
             failure: OstiaryError
             try:
-                result = await send(head, target, body, extra, deadline)
+                if self.way is None:
+                    result = await send(head, target, body, extra, deadline)
+                else:
+                    result = await self._in_turn(send, head, target, body, extra, deadline, path)
             except OstiaryError as error:
                 failure = error
             else:
@@ -184,6 +194,32 @@ class AsyncAttempts:
             del failure
             attempt += 1
             await aio.async_sleep(delay)
+
+    async def _in_turn(
+        self,
+        send: AsyncSend[R],
+        head: RequestHead,
+        target: bytes,
+        body: bytes | None,
+        extra: HeaderLines | None,
+        deadline: float,
+        path: str,
+    ) -> R:
+        """Make an attempt when the limit lets it through, and tell the limit how it went."""
+        assert self.way is not None
+        turn: Turn | None = None
+        status: int | None = None
+        started = 0.0
+        try:
+            turn = await self.way.enter_async(f"{head.method} {path}", deadline)
+            started = time.monotonic()
+            result = await send(head, target, body, extra, deadline)
+            status = result.status
+            return result
+        finally:
+            del target, body, extra  # a traceback records the locals
+            if turn is not None:
+                turn.answered(time.monotonic() - started, status)
 
     async def _shown(self, deadline: float) -> HeaderLines:
         """Return the headers that show who is asking."""

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ..._wire.request import RequestHead
     from ..._wire.slab import View
     from ...config import BaseUrl
+    from .._limits.gate import Turn, Way
 
 __all__ = ["Attempts", "ResponseStream"]
 
@@ -52,6 +53,7 @@ class Attempts:
         "_on_response",
         "_on_retry",
         "_retry",
+        "way",
     )
 
     def __init__(
@@ -63,8 +65,12 @@ class Attempts:
         on_request: Callable[[RequestInfo], object] | None,
         on_response: Callable[[ResponseInfo], object] | None,
         on_retry: Callable[[RetryInfo], object] | None,
+        way: Way | None,
     ) -> None:
-        """`credentials` are asked before each attempt; the rest is as `Pool` has it."""
+        """`credentials` are asked before each attempt, `way` is that through an adaptive limit.
+
+        The rest is as `Pool` has it.
+        """
         self._base = base
         self._heads = heads
         self._retry = retry
@@ -78,6 +84,7 @@ class Attempts:
         self._on_request = on_request
         self._on_response = on_response
         self._on_retry = on_retry
+        self.way = way
 
     def run(
         self,
@@ -124,7 +131,10 @@ class Attempts:
             again = False
             failure: OstiaryError
             try:
-                result = send(head, target, body, extra, deadline)
+                if self.way is None:
+                    result = send(head, target, body, extra, deadline)
+                else:
+                    result = self._in_turn(send, head, target, body, extra, deadline, path)
             except OstiaryError as error:
                 failure = error
             else:
@@ -186,6 +196,32 @@ class Attempts:
             del failure
             attempt += 1
             blocking.sleep(delay)
+
+    def _in_turn(
+        self,
+        send: Send[R],
+        head: RequestHead,
+        target: bytes,
+        body: bytes | None,
+        extra: HeaderLines | None,
+        deadline: float,
+        path: str,
+    ) -> R:
+        """Make an attempt when the limit lets it through, and tell the limit how it went."""
+        assert self.way is not None
+        turn: Turn | None = None
+        status: int | None = None
+        started = 0.0
+        try:
+            turn = self.way.enter(f"{head.method} {path}", deadline)
+            started = time.monotonic()
+            result = send(head, target, body, extra, deadline)
+            status = result.status
+            return result
+        finally:
+            del target, body, extra  # a traceback records the locals
+            if turn is not None:
+                turn.answered(time.monotonic() - started, status)
 
     def _shown(self, deadline: float) -> HeaderLines:
         """Return the headers that show who is asking."""
