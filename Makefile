@@ -5,14 +5,21 @@
 #
 #     PYTHON=python3.12   the interpreter .venv is made with; unset: the first that is >= 3.11
 #     ARGS='-k lease'     handed on to pytest, to the demo or to the benchmarks
+#     PYTHONS='...'       the interpreters that `make wheels` builds and tests wheels for
 #     JOBS=4              processes that share the tests; 0: none but this one, as a debugger needs
 #     GATE=--release      the gate of a release: a waiver must stand in CHANGELOG.md as well
+#     TAG=v0.1.0          the tag that `make tag` judges
+#     BASE=v0.1.0         what `make compare` holds the tree against; unset: the last commit
+#     FROM=run.json       the run that `make figures` publishes; unset: that of the last report
 
 SHELL := /bin/sh
 PYTHON ?=
+PYTHONS ?= python3.11 python3.12 python3.13
 ARGS ?=
 JOBS ?= 4
 GATE ?= --gate
+BASE ?= HEAD
+FROM ?= benchmarks/report/run.json
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -27,8 +34,8 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help demo test peers setup build sync fix check bench gate docs docs-serve wheel coverage \
-	clean \
+.PHONY: help demo test peers setup build sync fix check bench gate compare figures docs docs-serve screens wheel wheels \
+	sbom tag coverage api clean check-bandit check-docker \
 	check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports
 
 help: ## list the verbs
@@ -57,7 +64,7 @@ fix: $(STAMPS)/check sync ## sort imports, lay out, mend what ruff can mend
 
 # --- checks: `make -k check` goes on after a failure -----------------------------------------
 
-check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports ## every check but the suite
+check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports check-bandit check-docker ## every check but the suite
 	@echo "check: all clean"
 
 check-lint: $(STAMPS)/check
@@ -86,19 +93,36 @@ check-sync: $(STAMPS)/check
 check-imports: $(STAMPS)/built $(STAMPS)/test
 	$(PY) -m pytest -q tests/meta/test_import_direction.py
 
+check-bandit: $(STAMPS)/check
+	$(PY) -m bandit --quiet --recursive --configfile pyproject.toml src tools
+
+# the linter of Dockerfiles is no more than a linter: nothing here builds an image
+check-docker: $(STAMPS)/check
+	$(VENV)/bin/hadolint Dockerfile
+
 # --- figures -----------------------------------------------------------------------------------
 
-bench: $(STAMPS)/built $(STAMPS)/bench ## print the figures beside their floors and peers
-	@$(PY) -m benchmarks $(ARGS)
+bench: $(STAMPS)/built $(STAMPS)/bench ## the figures beside their floors and peers: benchmarks/report/index.html
+	@$(PY) -m benchmarks --report benchmarks/report $(ARGS)
 	@$(PY) -m pytest -q benchmarks $(if $(findstring --smoke,$(ARGS)),--benchmark-disable,)
 
 # a peer that is not there has no figure, and a target without one fails
 gate: $(STAMPS)/built $(STAMPS)/bench $(STAMPS)/peers ## fail when a figure misses its target without a waiver
-	@$(PY) -m benchmarks $(GATE) $(ARGS)
+	@$(PY) -m benchmarks $(GATE) --report benchmarks/report $(ARGS)
+
+# its library is built by our compiler and measured by our cases, in the same rounds as ours
+compare: $(STAMPS)/built $(STAMPS)/bench ## which of our figures changed since the commit BASE, round by round
+	@rm -rf build/base && git worktree prune
+	@git worktree add --quiet --detach build/base $(BASE)
+	@cd build/base && $(abspath $(PY)) setup.py --quiet build_ext --inplace
+	@$(PY) -m benchmarks --base build/base --report benchmarks/report $(ARGS)
+
+figures: $(STAMPS)/built ## put the figures of the run FROM into README.md and docs/
+	@$(PY) -m benchmarks publish $(FROM)
 
 coverage: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/coverage ## the test suite under coverage (Python lines only)
 	@$(PY) -m coverage erase
-	@$(PY) -m coverage run -m pytest $(ARGS)
+	@$(PY) -m coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 	@$(PY) -m coverage combine --quiet
 	@$(PY) -m coverage report
 
@@ -115,13 +139,24 @@ docs: $(STAMPS)/built $(STAMPS)/docs ## build the site into site/
 docs-serve: $(STAMPS)/built $(STAMPS)/docs ## show the site while it is written
 	@$(PY) -m mkdocs serve
 
+# what the command line prints, as the site shows it
+screens: $(STAMPS)/built ## draw the pictures of commands anew, into docs/assets/screens/
+	@$(PY) tools/screens.py $(ARGS)
+
 wheel: $(STAMPS)/wheel ## the sdist, and a wheel built from that sdist, in dist/
-	@rm -rf dist
-	@$(PY) -m build --outdir dist .
-	@if ls dist/*-none-any.whl >/dev/null 2>&1; then \
-		echo "wheel: a none-any wheel came out: the extensions were not compiled" >&2; exit 2; fi
-	@$(PY) -m check_wheel_contents dist/*.whl
-	@$(PY) -m twine check --strict dist/*
+	@$(PY) tools/wheels.py $(ARGS)
+
+wheels: $(STAMPS)/wheel ## a wheel for each of PYTHONS, tested in an empty environment
+	@$(PY) tools/wheels.py --test $(ARGS) $(PYTHONS)
+
+sbom: $(STAMPS)/wheel ## what a wheel brings along and was built with, as CycloneDX, in dist/
+	@$(PY) tools/sbom.py $(ARGS)
+
+api: $(STAMPS)/check ## fail when the public API breaks what the last release promised
+	@$(PY) tools/api.py $(ARGS)
+
+tag: $(STAMPS)/venv ## fail unless TAG, the package and CHANGELOG.md name the same version
+	@$(PY) tools/tag.py $(TAG)
 
 clean: ## delete what a build made (not .venv)
 	rm -rf build dist site src/*.egg-info .coverage .coverage.* htmlcov \

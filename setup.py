@@ -40,12 +40,19 @@ MODULES = [
     "ostiary._wire.target",
 ]
 
+# What the modules have in common of Cython's own code, once instead of in each.
+SHARED = "ostiary._cython"
+
 if DEBUG or SANITIZE:
     compile_flags = ["-O0" if DEBUG else "-O1", "-g", "-fno-omit-frame-pointer"]
     link_flags = []
 else:
-    compile_flags = ["-O3", "-g0"]
-    link_flags = ["-Wl,-s"] if sys.platform == "linux" else []
+    # -O3 makes them half as large again and no faster; -Os makes event streams 24 % slower.
+    compile_flags = ["-O2", "-g0", "-fvisibility=hidden", "-ffunction-sections", "-fdata-sections"]
+    link_flags = ["-Wl,-dead_strip", "-Wl,-x"]
+    if sys.platform == "linux":
+        compile_flags.append("-fno-plt")
+        link_flags = ["-Wl,-s", "-Wl,--gc-sections", "-Wl,-O1"]
 if SANITIZE:
     compile_flags.append(f"-fsanitize={SANITIZE}")
     link_flags.append(f"-fsanitize={SANITIZE}")
@@ -55,16 +62,17 @@ setup(
         [
             Extension(
                 name,
-                [f"src/{name.replace('.', '/')}.pyx"],
+                [f"src/{name.replace('.', '/')}{'.c' if name == SHARED else '.pyx'}"],
                 define_macros=[("CYTHON_TRACE_NOGIL", "1")] if DEBUG else [],
                 extra_compile_args=compile_flags,
                 extra_link_args=link_flags,
             )
-            for name in MODULES
+            for name in [SHARED, *MODULES]
         ],
         # The generated C stays out of src/, and so out of every wheel.
         build_dir="build/cython",
         annotate=ANNOTATE,
+        shared_utility_qualified_name=SHARED,
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,
@@ -73,6 +81,8 @@ setup(
             "nonecheck": DEBUG,
             "cdivision": True,
             "linetrace": DEBUG,
+            # What is pickled says so itself: a tenth of the code was for pickles nobody makes.
+            "auto_pickle": False,
         },
     ),
 )

@@ -11,7 +11,7 @@ import re
 import statistics
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -37,14 +37,11 @@ class Target:
     against: str | None = None
     yardstick: str | None = None
     yardstick_was: float = 0.0
+    unit: str = "x"
 
     @property
     def group(self) -> str:
         return self.case.partition(".")[0]
-
-    @property
-    def unit(self) -> str:
-        return "x" if self.against else named(self.case).unit
 
     @property
     def cases(self) -> tuple[str, ...]:
@@ -126,9 +123,8 @@ def _target(name: str, table: Mapping[str, Any]) -> Target:
         table.get("yardstick"),
         _number(table, "yardstick_was", where) if "yardstick_was" in table else 0.0,
     )
-    for case in target.cases:
-        named(case)
-    return target
+    first, *_ = [named(case) for case in target.cases]
+    return target if target.against else replace(target, unit=first.unit)
 
 
 def _waiver(name: str, table: Mapping[str, Any]) -> Waiver:
@@ -173,19 +169,13 @@ def read(path: Path) -> Gates:
     return parse(text)
 
 
-def unnamed(gates: Gates, changelog: str) -> list[Waiver]:
+def unnamed(waivers: Iterable[Waiver], changelog: str) -> list[Waiver]:
     """Return the waivers whose name does not stand in the changelog as a word of its own."""
     return [
         waiver
-        for waiver in gates.waivers.values()
+        for waiver in waivers
         if not re.search(rf"(?<![\w.]){re.escape(waiver.name)}(?![\w]|\.\w)", changelog)
     ]
-
-
-def wanted(gates: Gates, groups: Iterable[str]) -> list[Target]:
-    """Return the targets of these groups."""
-    kept = set(groups)
-    return [target for target in gates.targets if target.group in kept]
 
 
 def _per_round(figures: Figures, over: str, under: str) -> float | None:

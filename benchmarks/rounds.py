@@ -23,6 +23,8 @@ from .case import Case
 from .sample import Sample, Work
 
 ROOT = Path(__file__).resolve().parent.parent
+SOURCE = ROOT / "src"
+"""The library that is measured, unless it is held against another."""
 RECORDED = Path(__file__).resolve().with_name("recorded")
 CASE_SECONDS = 60
 
@@ -79,7 +81,7 @@ class Result:
 
 
 @contextmanager
-def _server(command: list[str], socket: str, core: int | None) -> Iterator[int]:
+def _server(command: list[str], socket: str, core: int | None, library: Path) -> Iterator[int]:
     """Yields the loopback port it listens on as well, 0 for none."""
     process = subprocess.Popen(
         command,
@@ -87,7 +89,7 @@ def _server(command: list[str], socket: str, core: int | None) -> Iterator[int]:
         stdout=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=_environment(),
+        env=_environment(library),
     )
     assert process.stdin is not None
     assert process.stdout is not None
@@ -122,11 +124,14 @@ def _command(server: str, socket: str, tools: Mapping[str, str], *, spin: bool) 
     return [*command, str(RECORDED)] if server == "httpd" else command
 
 
-def _environment() -> dict[str, str]:
-    """Return the environment of a case: ours, with the source tree to import from."""
+def _environment(library: Path) -> dict[str, str]:
+    """Return the environment of a case: ours, with the source tree to import from.
+
+    The cases are always these; the library may be that of another checkout.
+    """
     others = ("PYTHON", "OSTIARY_", "SYMBIONT_")
     environment = {k: v for k, v in os.environ.items() if not k.startswith(others)}
-    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(ROOT / "src")))
+    environment["PYTHONPATH"] = os.pathsep.join((str(ROOT), str(library)))
     # As it is imported, LiteLLM would ask a host on the internet for prices.
     environment["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     return environment
@@ -140,7 +145,9 @@ def interpreter(case: Case) -> str | None:
     return str(found) if found.exists() else None
 
 
-def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> Sample | str:
+def run_case(
+    case: Case, count: int, where: Cores, tools: Mapping[str, str], library: Path = SOURCE
+) -> Sample | str:
     """Run one case once; a string says why it cannot run here."""
     python = interpreter(case)
     if python is None:
@@ -148,17 +155,17 @@ def run_case(case: Case, count: int, where: Cores, tools: Mapping[str, str]) -> 
     with tempfile.TemporaryDirectory(prefix="bench-") as folder:
         work = Work(count, tools=tools, options=case.options)
         if not case.server:
-            return _child(case, python, work, where)
+            return _child(case, python, work, where, library)
         socket = str(Path(folder) / "sock")
         command = _command(case.server, socket, tools, spin=where.apart)
         if command is None:
             return f"{case.server} is not for {sys.platform}"
-        with _server(command, socket, where.server) as port:
+        with _server(command, socket, where.server, library) as port:
             work = Work(count, socket, port, tools, case.options)
-            return _child(case, python, work, where)
+            return _child(case, python, work, where, library)
 
 
-def _child(case: Case, python: str, work: Work, where: Cores) -> Sample | str:
+def _child(case: Case, python: str, work: Work, where: Cores, library: Path) -> Sample | str:
     order = {"function": case.function, "core": where.client, "work": asdict(work)}
     # A session of its own: a case that hangs is ended with whatever it started.
     process = subprocess.Popen(
@@ -168,7 +175,7 @@ def _child(case: Case, python: str, work: Work, where: Cores) -> Sample | str:
         stderr=subprocess.PIPE,
         text=True,
         cwd=ROOT,
-        env=_environment(),
+        env=_environment(library),
         start_new_session=True,
     )
     try:
@@ -194,26 +201,38 @@ def run(
     rounds: int,
     smoke: bool,
     progress: Callable[[int, int, str], None],
+    libraries: Sequence[Path] = (SOURCE,),
     seed: int | None = None,
-) -> dict[str, Result]:
-    """Run every case once per round; `progress` hears of (done, all, what runs now)."""
+) -> list[dict[str, Result]]:
+    """Run every case once per round with each library; return the results of each library.
+
+    `progress` hears of (done, all, what runs now). With several libraries a case runs with one
+    right after the other, in either order. What a library after the first cannot do is left out.
+    """
     where = cores()
     shuffled = random.Random(seed)
-    results = {case.name: Result(case) for case in cases}
-    total, done = rounds * len(cases), 0
+    found = [{case.name: Result(case) for case in cases} for _ in libraries]
+    sides = list(zip(found, libraries, strict=True))
+    total, done = rounds * len(cases) * len(sides), 0
     for number in range(rounds):
-        order = list(cases)
-        shuffled.shuffle(order)
-        for case in order:
-            progress(done, total, f"round {number + 1}/{rounds}  {case.name}")
-            done += 1
-            result = results[case.name]
-            if result.unavailable:
-                continue
-            found = run_case(case, case.smoke if smoke else case.count, where, tools)
-            if isinstance(found, str):
-                result.unavailable = found
-            else:
-                result.samples.append(found)
+        for case in shuffled.sample(cases, len(cases)):
+            for results, library in shuffled.sample(sides, len(sides)):
+                progress(done, total, f"round {number + 1}/{rounds}  {case.name}")
+                done += 1
+                result = results[case.name]
+                if result.unavailable:
+                    continue
+                try:
+                    count = case.smoke if smoke else case.count
+                    one = run_case(case, count, where, tools, library)
+                except CaseFailed as error:
+                    if library == libraries[0]:
+                        raise
+                    # A case that is newer than that library.
+                    one = str(error)
+                if isinstance(one, str):
+                    result.unavailable = one
+                else:
+                    result.samples.append(one)
     progress(total, total, "")
-    return results
+    return found

@@ -26,6 +26,9 @@ from typing import Final, NamedTuple
 
 HEADER: Final = "# Generated from _async.py by tools/unasync.py. Edit that file, not this one.\n\n"
 
+# Where it looks, below the repository's root.
+PLACES: Final = ("src", "examples")
+
 # async name -> sync name, whole words, in code and in prose. A rule nothing uses is an error.
 RENAMED: Final[Mapping[str, str]] = {
     "AsyncAgentCalls": "AgentCalls",
@@ -38,23 +41,30 @@ RENAMED: Final[Mapping[str, str]] = {
     "AsyncChat": "Chat",
     "AsyncChatNames": "ChatNames",
     "AsyncChatStream": "ChatStream",
+    "AsyncConnections": "Connections",
     "AsyncCredentials": "Credentials",
     "AsyncDomainClient": "DomainClient",
     "AsyncEventStream": "EventStream",
     "AsyncEvents": "Events",
+    "AsyncExitStack": "ExitStack",
     "AsyncFramedTransport": "FramedTransport",
     "AsyncGatewayClient": "GatewayClient",
+    "AsyncGenerator": "Generator",
     "AsyncGovernance": "Governance",
     "AsyncGovernanceClient": "GovernanceClient",
     "AsyncGovernanceNames": "GovernanceNames",
-    "AsyncHttpPool": "HttpPool",
+    "AsyncHeldHeader": "HeldHeader",
+    "AsyncHeldKey": "HeldKey",
+    "AsyncHeldPath": "HeldPath",
     "AsyncJudgementCalls": "JudgementCalls",
     "AsyncLease": "Lease",
     "AsyncLine": "Line",
     "AsyncLock": "Lock",
+    "AsyncOstiary": "Ostiary",
     "AsyncPages": "Pages",
     "AsyncPoll": "Poll",
     "AsyncPool": "Pool",
+    "AsyncPort": "Port",
     "AsyncProof": "Proof",
     "AsyncReportCalls": "ReportCalls",
     "AsyncResponseStream": "ResponseStream",
@@ -73,6 +83,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "AsyncTurn": "Turn",
     "AsyncTwin": "Twin",
     "AsyncVaultClient": "VaultClient",
+    "AsyncVaultKeys": "VaultKeys",
     "AsyncWorkflowClient": "WorkflowClient",
     "AsyncWorkflowEvents": "WorkflowEvents",
     "AsyncWorkflowHandle": "WorkflowHandle",
@@ -90,6 +101,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "async_sleep": "sleep",
     "config_async": "config",
     "delete_async": "delete",
+    "enter_async": "enter",
     "explain_async": "explain",
     "get_async": "get",
     "get_credentials_async": "get_credentials",
@@ -97,6 +109,7 @@ RENAMED: Final[Mapping[str, str]] = {
     "get_trat_async": "get_trat",
     "health_async": "health",
     "metrics_async": "metrics",
+    "push_async_callback": "callback",
     "request_headers_async": "request_headers",
     "run_async": "run",
     "set_async": "set",
@@ -246,12 +259,16 @@ def _require_pinned_ruff(root: Path) -> None:
         )
 
 
+def _named(root: Path, name: str) -> list[Path]:
+    return sorted(path for place in PLACES for path in root.glob(f"{place}/**/{name}"))
+
+
 def run(root: Path, *, check: bool, renamed: Mapping[str, str] = RENAMED) -> list[str]:
-    """Write or check every pair under `root`/src; return the complaints."""
+    """Write or check every pair under `root`'s PLACES; return the complaints."""
     _require_pinned_ruff(root)
-    origins = sorted(root.glob("src/**/_async.py"))
+    origins = _named(root, "_async.py")
     if not origins:
-        return ["there is no src/**/_async.py to read"]
+        return [f"there is no _async.py to read in {' or '.join(PLACES)}"]
     complaints: list[str] = []
     used: set[str] = set()
     for origin in origins:
@@ -275,7 +292,7 @@ def run(root: Path, *, check: bool, renamed: Mapping[str, str] = RENAMED) -> lis
     # A sync file whose source went away would live on unseen.
     complaints += [
         f"{lost.relative_to(root)} has no _async.py beside it; delete it"
-        for lost in sorted(root.glob("src/**/_sync.py"))
+        for lost in _named(root, "_sync.py")
         if not lost.with_name("_async.py").exists()
     ]
     return complaints

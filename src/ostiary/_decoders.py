@@ -12,11 +12,11 @@ import os
 import threading
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-__all__ = ["convert", "decode_as", "decoder_of", "learn"]
+__all__ = ["convert", "decode_as", "decoder_of", "learn", "without_nulls"]
 
 T = TypeVar("T")
 
@@ -59,3 +59,13 @@ def convert(value: object, kind: type[T], *, strict: bool = True) -> T:
     """Return decoded JSON as a type, as `msgspec.convert` does."""
     decoder_of(kind)
     return msgspec.convert(value, kind, strict=strict)
+
+
+def without_nulls(value: Any) -> Any:
+    """Leave out members that are null: where a type has no null, one means an absent member."""
+    if isinstance(value, dict):
+        members = cast("dict[str, Any]", value)
+        return {k: without_nulls(v) for k, v in members.items() if v is not None}
+    if isinstance(value, list):
+        return [without_nulls(v) for v in cast("list[object]", value)]
+    return value

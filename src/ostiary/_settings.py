@@ -1,42 +1,51 @@
-"""What the client of an HTTP domain is made from, and how its API key is handled.
+"""What the client of an HTTP domain is made from; `_api_key` is its neighbour for the key.
 
-A key is hidden before anything else is done with it, judged without being shown, and read
-from a file that nobody else can read. Opens no connection.
+Opens no connection.
 """
 
 from __future__ import annotations
 
-import os
-import stat
+import sys
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import msgspec
 
-from .config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES, TIMEOUT, Limits
-from .errors import OstiaryError
+from ._api_key import KeySource, Reference, Unusable
+from .config import (
+    IDLE_TIMEOUT,
+    MAX_CONNECTIONS,
+    MAX_RETRIES,
+    TIMEOUT,
+    BaseUrl,
+    Limits,
+    TcpAddress,
+)
+from .errors import InvalidArgumentError
+from .http._heads import HeaderLines
 from .secret import Secret
 
 if TYPE_CHECKING:
     import ssl
     from typing import Self
 
+    from .http import AsyncConnections, Connections
     from .http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from .http.settings import Parser
 
-__all__ = ["HttpSettings", "Refuse", "hidden", "key_problem", "read_key", "read_key_file"]
+__all__ = ["GivenHeaders", "HttpSettings", "hidden_headers", "warn_of_clear_text"]
 
-Refuse = Callable[[str], OstiaryError]
-"""Makes the domain's error for a setting that cannot be meant."""
+_PACKAGE: Final = __name__.partition(".")[0] + "."
 
-_LONGEST_KEY: Final = 16 * 1024
+GivenHeaders = HeaderLines | Unusable | None
 
 
 class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     """The settings that all of them have. Times are seconds, None is no limit."""
 
     base_url: str
-    api_key: Secret | None
+    api_key: Secret | Reference | None
     timeout: float | None = TIMEOUT
     max_retries: int = MAX_RETRIES
     idle_timeout: float | None = IDLE_TIMEOUT
@@ -48,12 +57,15 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     on_request: Callable[[RequestInfo], object] | None = None
     on_response: Callable[[ResponseInfo], object] | None = None
     on_retry: Callable[[RetryInfo], object] | None = None
+    headers: GivenHeaders = None
+    keys: KeySource | None = None
+    connections: AsyncConnections | Connections | None = None
 
     family: ClassVar[Mapping[Any, Any]] = {}
     """The domain's class for each shared error."""
 
     @staticmethod
-    def key_of_environment() -> Secret | None:
+    def key_of_environment() -> Secret | Reference | None:
         """Return the API key that the environment has; None when it has none."""
         return None
 
@@ -65,12 +77,28 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         return f"ostiary/{ostiary.__version__}"
 
     def pool_arguments(self) -> dict[str, Any]:
-        """Return what a pool is made with, beside the base URL; the key is hidden in it."""
-        key = self.api_key
+        """Return what a pool is made with, beside the base URL; the key is hidden in it.
+
+        Raises `InvalidArgumentError` for headers that are none, and for a reference that nobody
+        was given for to look up.
+        """
+        if isinstance(self.headers, Unusable):
+            raise InvalidArgumentError(self.headers.problem)
+        headers = HeaderLines() if self.headers is None else self.headers.copied()
+        credentials = None
+        if isinstance(self.api_key, Reference):
+            if self.keys is None:
+                raise InvalidArgumentError(
+                    f"the API key is a reference, {self.api_key}, and a client alone knows no "
+                    "vault; use ostiary.Ostiary, or give keys=VaultKeys(...)"
+                )
+            credentials = self.keys.header(self.api_key, "Authorization", "Bearer ")
+        elif self.api_key is not None:
+            headers.add({"Authorization": Secret(b"Bearer " + self.api_key.reveal_bytes())})
         return {
-            "headers": None
-            if key is None
-            else {"Authorization": Secret(b"Bearer " + key.reveal_bytes())},
+            "headers": headers,
+            "credentials": credentials,
+            "connections": self.connections,
             "user_agent": self.user_agent,
             "timeout": self.timeout,
             "idle_timeout": self.idle_timeout,
@@ -86,81 +114,67 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             "family": self.family,
         }
 
+    def alone(self) -> Self:
+        """Return a copy for a client of the other colour, which can share none of this."""
+        return msgspec.structs.replace(self, keys=None, connections=None)
+
     def portable(self) -> Self:
-        """Return a copy that may be pickled: without key, TLS context and hooks."""
+        """Return a copy that may be pickled: without key, TLS context and hooks.
+
+        A reference goes along: it is no secret.
+        """
         return msgspec.structs.replace(
-            self, api_key=None, ssl_context=None, on_request=None, on_response=None, on_retry=None
+            self.alone(),
+            api_key=self.api_key if isinstance(self.api_key, Reference) else None,
+            headers=None,
+            ssl_context=None,
+            on_request=None,
+            on_response=None,
+            on_retry=None,
         )
 
     def arrived(self) -> Self:
         """Return a copy for where it was unpickled: with the API key of the environment there."""
+        if self.api_key is not None:
+            return self
         return msgspec.structs.replace(self, api_key=self.key_of_environment())
 
 
-def hidden(value: object, refuse: Refuse) -> Secret | None:
-    """Return an API key as a Secret; the first thing a constructor does with it.
-
-    A traceback records the locals of every frame that raises.
-    """
-    if value is None or isinstance(value, Secret):
-        return value
-    if isinstance(value, str):
-        # What cannot be encoded is refused where it can no longer be seen.
-        return Secret(value.encode("utf-8", "surrogatepass"))
-    kind = type(value).__name__
-    del value
-    raise refuse(f"api_key is a str or a Secret, not {kind}")
-
-
-def key_problem(key: Secret) -> str | None:
-    """Say what keeps a key out of a header, without saying what it is; None: nothing does."""
-    content = key.reveal_bytes()
-    if not content:
-        return "is empty"
-    if len(content) > _LONGEST_KEY:
-        return f"is longer than {_LONGEST_KEY} bytes"
-    if not all(0x21 <= byte <= 0x7E for byte in content):
-        return "is not one line of printable ASCII without blanks"
-    return None
-
-
-def read_key(name: str, file_name: str, refuse: Refuse) -> Secret | None:
-    """Return the key that the environment has under `name`, or in the file it names; or None."""
-    if os.environ.get(name):
-        key = Secret(os.environ[name].encode("utf-8", "surrogateescape").strip())
-        if problem := key_problem(key):
-            raise refuse(f"environment variable {name} {problem}")
-        return key
-    path = os.environ.get(file_name)
-    return read_key_file(path, refuse) if path else None
-
-
-def read_key_file(path: str | os.PathLike[str], refuse: Refuse) -> Secret:
-    """Read an API key from a file of one line.
-
-    Refuses a file that is not there, is no regular file, holds anything but one line of
-    printable ASCII, or belongs to this user and lets others read it.
-    """
-    name = os.fspath(path)
-    key: Secret | None = None
-    problem: str | None
+def hidden_headers(given: object) -> GivenHeaders:
+    """Return headers for each request so that they do not show. Never raises."""
+    if given is None or isinstance(given, (HeaderLines, Unusable)):
+        return given
+    lines = HeaderLines()
     try:
-        name = os.path.expanduser(name)
-        # A pipe that nobody writes to is not waited for.
-        with open(os.open(name, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-            found = os.fstat(file.fileno())
-            if not stat.S_ISREG(found.st_mode):
-                problem = "is not a regular file"
-            elif found.st_uid == os.geteuid() and found.st_mode & 0o077:
-                # Files of another owner are mounted so, and not ours to change.
-                problem = f"can be read by others; run: chmod 600 {name}"
-            else:
-                key = Secret(file.read(_LONGEST_KEY + 1).strip())
-                problem = key_problem(key)
-    except OSError as error:
-        problem = f"cannot be read: {error.strerror or type(error).__name__}"
+        lines.add(given)  # type: ignore[arg-type]  # checked there
+    except InvalidArgumentError as error:
+        return Unusable(error.message)
+    return lines
+
+
+def warn_of_clear_text(base: BaseUrl) -> None:
+    """Warn that a key would be sent unencrypted to another machine, at the line that asked."""
+    address = base.address
+    if not isinstance(address, TcpAddress) or address.tls or _is_loopback(address.host):
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+        level, frame = level + 1, frame.f_back
+    warnings.warn(
+        f"the API key is sent to {base.origin} unencrypted, and anyone on the way can read it; "
+        "use https://",
+        RuntimeWarning,
+        stacklevel=level,
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    name = host.lower().rstrip(".")
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    import ipaddress
+
+    try:
+        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
     except ValueError:
-        problem = "is no path of this system"
-    if problem is None and key is not None:
-        return key
-    raise refuse(f"the API key file {name} {problem}")
+        return False

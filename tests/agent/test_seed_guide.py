@@ -1,6 +1,6 @@
 """The guide, line by line: its files, its conventions, and what it says not to do.
 
-docs/agents.md has the same lines in a table, each with its place here and its test.
+docs/migrate/sage-sanctum.md has the same lines in a table, each with its place here and its test.
 """
 
 from __future__ import annotations
@@ -312,8 +312,8 @@ def test_the_mcp_client_is_no_public_name() -> None:
 
 
 def test_the_table_names_tests_and_places_that_exist() -> None:
-    page = (ROOT / "docs/agents.md").read_text("utf-8")
-    table = page.partition("## The guide and this library")[2].partition("\n## ")[0]
+    page = (ROOT / "docs/migrate/sage-sanctum.md").read_text("utf-8")
+    table = page.partition("## Names")[2].partition("\n## ")[0]
     rows = [line for line in table.splitlines() if line.startswith("| ") and "`" in line]
     assert len(rows) >= 20
     for row in rows:

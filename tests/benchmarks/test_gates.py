@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gates, report, rounds
+from benchmarks import gates, rounds, tables
 from benchmarks.__main__ import main
 from benchmarks.catalogue import CASES, GROUPS, UnknownCase, chosen
 from benchmarks.gates import BadGates
@@ -184,7 +184,7 @@ def test_names_and_groups_choose_cases(capsys: pytest.CaptureFixture[str]) -> No
     ],
 )
 def test_a_waiver_is_named_by_its_full_name(changelog: str, named: bool) -> None:
-    found = gates.unnamed(gates.parse(RATIO + WAIVER), changelog)
+    found = gates.unnamed(gates.parse(RATIO + WAIVER).waivers.values(), changelog)
     assert [waiver.name for waiver in found] == ([] if named else ["P5.floor"])
 
 
@@ -201,7 +201,7 @@ def test_release_refuses_an_unnamed_waiver(
 
 def test_what_is_waived_is_printed() -> None:
     found = gates.parse(RATIO + WAIVER)
-    shown = report.waivers(list(found.waivers.values()))
+    shown = tables.waivers(list(found.waivers.values()))
     for word in ("P5.floor", "3", "2031-05-06", "the poll loop came late"):
         assert word in shown
 
@@ -209,7 +209,7 @@ def test_what_is_waived_is_printed() -> None:
 def test_verdicts_are_printed_with_raw_and_corrected_figures() -> None:
     found = gates.parse(RATIO + ABSOLUTE)
     figures = {"P6.stdlib": [4.0], "P5.c-floor": [8.0]}
-    shown = report.verdicts(gates.judge_all(found, found.targets, figures))
+    shown = tables.verdicts(gates.judge_all(found, found.targets, figures))
     assert "NOT MEASURED" in shown
     (line,) = (line for line in shown.splitlines() if "P6.stdlib" in line)
     assert "2.00 us" in line

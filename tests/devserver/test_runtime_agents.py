@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from ostiary.devserver import RunningVault, RuntimeOptions, running
-from ostiary.devserver.runtime.records import STATES, mode_name, seed_state
+from ostiary.devserver.runtime.records import mode_name, seed_state
+from ostiary.runtime.enums import RUNTIME_STATES
 from tests.devserver.api import Api
 from tests.devserver.web import Web
 from tests.devserver.wire import Hands
@@ -124,7 +125,13 @@ def test_ids_may_be_any_text(api: Api) -> None:
 
 
 def test_words_of_states() -> None:
-    assert {seed_state(word) for word in STATES} <= {"idle", "active", "busy", "error", "stopped"}
+    assert {seed_state(word) for word in RUNTIME_STATES} <= {
+        "idle",
+        "active",
+        "busy",
+        "error",
+        "stopped",
+    }
     assert seed_state("Running") == "active"
     assert seed_state("BUSY") == "busy"
     assert seed_state("confused") is None

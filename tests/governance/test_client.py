@@ -356,7 +356,7 @@ def test_health_falls_back_for_404_alone(connect: Connect, peers: Any) -> None:
 
 @pytest.mark.parametrize("kind", [Client, AsyncClient])
 def test_nothing_shows_the_key(kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    client = kind("http://h:1", KEY, strict=True, timeout=5, retries=1, limits=Limits(head=9999))
+    client = kind("https://h:1", KEY, strict=True, timeout=5, retries=1, limits=Limits(head=9999))
     data = pickle.dumps(client)
     assert KEY.encode() not in data
     for other in (pickle.loads(data), copy.copy(client), copy.deepcopy(client)):

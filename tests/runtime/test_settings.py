@@ -12,10 +12,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ostiary._api_key import hidden
 from ostiary.runtime import Client
 from ostiary.runtime import _dotenv as dotenv
 from ostiary.runtime.errors import ConfigurationError, SymbiontError
-from ostiary.runtime.settings import DEFAULT_URL, RuntimeSettings, hidden, read_key_file
+from ostiary.runtime.settings import DEFAULT_URL, RuntimeSettings, read_key_file
 from ostiary.secret import Secret
 from tests.frames import recorded
 
@@ -189,7 +190,7 @@ def test_a_key_is_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     with Client(KEY, LOCAL) as client:
         shown = f"{settings!r} {settings.pool_arguments()!r} {client!r} {vars(client)!r}"
     assert KEY not in shown
-    assert settings.pool_arguments()["headers"]["Authorization"].reveal() == f"Bearer {KEY}"
+    assert dict(settings.pool_arguments()["headers"]) == {"Authorization": f"Bearer {KEY}"}
     assert KEY.encode() not in pickle.dumps(settings.portable())
     assert settings.portable().arrived().api_key is None
     monkeypatch.setenv("SYMBIONT_API_KEY", "of-the-other-process")
@@ -238,7 +239,7 @@ def test_a_key_file(tmp_path: Path) -> None:
 
 def test_a_key_in_clear_is_warned_of() -> None:
     with pytest.warns(RuntimeWarning, match=r"sent to http://runtime\.test:8080 unencrypted"):
-        resolved(KEY, "http://runtime.test:8080")
+        Client(KEY, "http://runtime.test:8080")
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for url in (
@@ -249,8 +250,8 @@ def test_a_key_in_clear_is_warned_of() -> None:
             "http://a.localhost",
             "unix:///tmp/x",
         ):
-            resolved(KEY, url)
-        resolved(None, "http://runtime.test")
+            Client(KEY, url)
+        Client(None, "http://runtime.test")
 
 
 # The file.

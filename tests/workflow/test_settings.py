@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 
+from ostiary._api_key import hidden
 from ostiary.secret import Secret
 from ostiary.workflow import InvalidArgumentError, WorkflowClient, WorkflowSettings
-from ostiary.workflow.settings import DEFAULT_URL, hidden, read_key_file
+from ostiary.workflow.settings import DEFAULT_URL, read_key_file
 from tests.frames import recorded
 
 KEY = "sk-NEVER-SHOWN"

@@ -1,4 +1,4 @@
-"""JSON and text as they are given to a command: as an argument, from a file, from stdin."""
+"""JSON, text and keys as they are given to a command: as an argument, from a file, from stdin."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from json import loads
 from pathlib import Path
 from typing import Any, Final, cast
 
-from .._settings import read_key_file
+from .._api_key import read_key_file
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 

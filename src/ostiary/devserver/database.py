@@ -14,9 +14,10 @@ from typing import Final
 from .faults import DevserverError
 from .home import create_private
 
-__all__ = ["open_database"]
+__all__ = ["PRAGMAS", "open_database"]
 
-_PRAGMAS: Final = (
+# What every database of the control plane is opened with.
+PRAGMAS: Final = (
     "journal_mode=WAL",
     "synchronous=NORMAL",
     "temp_store=MEMORY",
@@ -47,7 +48,7 @@ def open_database(
     try:
         db = sqlite3.connect(path, isolation_level=None)
         try:
-            for pragma in (*_PRAGMAS, *pragmas):
+            for pragma in (*PRAGMAS, *pragmas):
                 db.execute(f"PRAGMA {pragma}")
             (found,) = db.execute("PRAGMA user_version").fetchone()
             if found > version:

@@ -21,6 +21,7 @@ from .._io import aio
 # unasync: end
 from .._io.bounded import async_map_bounded
 from .._io.sockets import deadline_after
+from .._settings import hidden_headers
 from .._wire.sse import EventDecoder
 from ..config import Limits, timeout_seconds
 from ..errors import InvalidArgumentError, OstiaryError, adopt
@@ -28,6 +29,7 @@ from ..http._async import AsyncPool
 from ..http._heads import HeaderLines
 from . import _batches as batches
 from . import _bodies as bodies
+from . import providers
 from ._lines import (
     Begun,
     answering,
@@ -42,7 +44,7 @@ from ._lines import (
 from ._permits import CHAT, EMBEDDINGS, Permits
 from ._routes import HEALTH
 from ._streams._async import AsyncChatStream
-from .client import GatewayAccess
+from .client import DirectProviderClient, GatewayAccess
 from .errors import (
     FAMILY,
     GatewayArgumentError,
@@ -64,8 +66,12 @@ if TYPE_CHECKING:
     import ssl
     from typing import Unpack
 
+    from .._api_key import KeySource
+    from ..http._colours import AsyncCredentials
+    from ..http.connections import AsyncConnections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
+    from ..secret import Secret
     from ._bodies import Asked
     from .auth.trat import TransactionToken
     from .dialects import Call
@@ -115,16 +121,30 @@ class AsyncLine:
         """Make the pool; nothing is opened."""
         self.dialect = dialect_of(provider, access.is_gateway_mode)
         self.how: How = structured_by(provider)
-        # An access object that has headers of its own is asked for them each time.
-        common = type(access).request_headers_async is GatewayAccess.request_headers_async
+        lines = HeaderLines()
+        lines.add(self.dialect.headers)
+        if isinstance(behaviour.headers, HeaderLines):
+            lines.take(behaviour.headers)
         self.pool = _pool_of(
             access.get_endpoint(provider),
-            headers=self.dialect.headers or None,
-            credentials=AsyncProof(access, provider).headers
-            if common
-            else partial(access.request_headers_async, provider),
+            headers=lines,
+            credentials=_credentials(access, provider, behaviour.keys),
             **behaviour.pool_arguments(retries=retries),
         )
+
+
+def _credentials(access: GatewayAccess, provider: str, keys: KeySource | None) -> AsyncCredentials:
+    """Return what shows who is asking a provider."""
+    if keys is not None and isinstance(access, DirectProviderClient):
+        reference = access.reference(provider)
+        if reference is not None:
+            known = providers.provider(provider)
+            fetched: AsyncCredentials = keys.header(reference, known.key_header, known.key_prefix)
+            return fetched
+    # An access object that has headers of its own is asked for them each time.
+    if type(access).request_headers_async is not GatewayAccess.request_headers_async:
+        return partial(access.request_headers_async, provider)
+    return AsyncProof(access, provider).headers
 
 
 class AsyncGatewayClient:
@@ -154,6 +174,9 @@ class AsyncGatewayClient:
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: AsyncConnections | None = None,
     ) -> None:
         """Describe a client; nothing is opened and no token is read.
 
@@ -167,8 +190,12 @@ class AsyncGatewayClient:
         each provider.
 
         `token_budget` is how many tokens this client may use in all: a call behind that
-        raises `TokenBudgetError`. The rest is as for `ostiary.http.AsyncPool`.
+        raises `TokenBudgetError`. `keys` fetches the API keys of direct mode that are
+        references (docs/credentials.md). The rest is as for `ostiary.http.AsyncPool`.
         """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        lines = hidden_headers(headers)
+        del headers
         self._configure(
             Behaviour(
                 access=access,
@@ -186,6 +213,9 @@ class AsyncGatewayClient:
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 

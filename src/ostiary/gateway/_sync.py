@@ -18,6 +18,7 @@ from msgspec import UNSET
 from .. import telemetry
 from .._io.bounded import map_bounded
 from .._io.sockets import deadline_after
+from .._settings import hidden_headers
 from .._wire.sse import EventDecoder
 from ..config import Limits, timeout_seconds
 from ..errors import InvalidArgumentError, OstiaryError, adopt
@@ -25,6 +26,7 @@ from ..http._heads import HeaderLines
 from ..http._sync import Pool
 from . import _batches as batches
 from . import _bodies as bodies
+from . import providers
 from ._lines import (
     Begun,
     answering,
@@ -39,7 +41,7 @@ from ._lines import (
 from ._permits import CHAT, EMBEDDINGS, Permits
 from ._routes import HEALTH
 from ._streams._sync import ChatStream
-from .client import GatewayAccess
+from .client import DirectProviderClient, GatewayAccess
 from .errors import (
     FAMILY,
     GatewayArgumentError,
@@ -61,8 +63,12 @@ if TYPE_CHECKING:
     import ssl
     from typing import Unpack
 
+    from .._api_key import KeySource
+    from ..http._colours import Credentials
+    from ..http.connections import Connections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
+    from ..secret import Secret
     from ._bodies import Asked
     from .auth.trat import TransactionToken
     from .dialects import Call
@@ -112,16 +118,30 @@ class Line:
         """Make the pool; nothing is opened."""
         self.dialect = dialect_of(provider, access.is_gateway_mode)
         self.how: How = structured_by(provider)
-        # An access object that has headers of its own is asked for them each time.
-        common = type(access).request_headers is GatewayAccess.request_headers
+        lines = HeaderLines()
+        lines.add(self.dialect.headers)
+        if isinstance(behaviour.headers, HeaderLines):
+            lines.take(behaviour.headers)
         self.pool = _pool_of(
             access.get_endpoint(provider),
-            headers=self.dialect.headers or None,
-            credentials=Proof(access, provider).headers
-            if common
-            else partial(access.request_headers, provider),
+            headers=lines,
+            credentials=_credentials(access, provider, behaviour.keys),
             **behaviour.pool_arguments(retries=retries),
         )
+
+
+def _credentials(access: GatewayAccess, provider: str, keys: KeySource | None) -> Credentials:
+    """Return what shows who is asking a provider."""
+    if keys is not None and isinstance(access, DirectProviderClient):
+        reference = access.reference(provider)
+        if reference is not None:
+            known = providers.provider(provider)
+            fetched: Credentials = keys.header(reference, known.key_header, known.key_prefix)
+            return fetched
+    # An access object that has headers of its own is asked for them each time.
+    if type(access).request_headers is not GatewayAccess.request_headers:
+        return partial(access.request_headers, provider)
+    return Proof(access, provider).headers
 
 
 class GatewayClient:
@@ -151,6 +171,9 @@ class GatewayClient:
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: Connections | None = None,
     ) -> None:
         """Describe a client; nothing is opened and no token is read.
 
@@ -164,8 +187,12 @@ class GatewayClient:
         each provider.
 
         `token_budget` is how many tokens this client may use in all: a call behind that
-        raises `TokenBudgetError`. The rest is as for `ostiary.http.Pool`.
+        raises `TokenBudgetError`. `keys` fetches the API keys of direct mode that are
+        references (docs/credentials.md). The rest is as for `ostiary.http.Pool`.
         """
+        # Hidden first: a traceback records the locals of every frame that raises.
+        lines = hidden_headers(headers)
+        del headers
         self._configure(
             Behaviour(
                 access=access,
@@ -183,6 +210,9 @@ class GatewayClient:
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 

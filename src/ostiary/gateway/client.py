@@ -11,8 +11,9 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, Final, final
+from typing import Any, final
 
+from .._api_key import Hidden, Reference, Unusable, hidden, key_problem
 from .._io.sockets import forget_after_fork
 from ..secret import Secret
 from . import providers, settings
@@ -29,8 +30,6 @@ __all__ = [
     "access_from_environment",
     "safe_endpoint",
 ]
-
-_LONGEST_KEY: Final = 16 * 1024
 
 
 class GatewayAccess(ABC):
@@ -265,7 +264,7 @@ class DirectProviderClient(GatewayAccess):
         of a gateway: `ConfigurationError`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        keys = {name: _hidden(key) for name, key in (api_keys or {}).items()}
+        keys = _hidden(api_keys)
         del api_keys
         urls = dict(base_urls or {})
         problems = [unsafe(f"the base URL of {name}", url) for name, url in urls.items()]
@@ -279,7 +278,11 @@ class DirectProviderClient(GatewayAccess):
             raise ConfigurationError("direct mode is not allowed here; pass by the gateway")
         if allow is None:
             settings.check_direct(self._environ)
-        self._keys = {providers.provider(name).name: key for name, key in keys.items() if key}
+        self._keys = {
+            providers.provider(name).name: key
+            for name, key in keys.items()
+            if isinstance(key, (Secret, Reference))
+        }
         self._urls = {providers.provider(name).name: url.rstrip("/") for name, url in urls.items()}
 
     @property
@@ -317,15 +320,36 @@ class DirectProviderClient(GatewayAccess):
         return self.get_api_secret(provider).reveal()
 
     def get_api_secret(self, provider: str) -> Secret:
-        """Return a provider's key, hidden; raise `ConfigurationError` when there is none."""
+        """Return a provider's key, hidden; raise `ConfigurationError` when there is none.
+
+        One that is a reference is fetched by a `GatewayClient` with `keys`, and not here.
+        """
+        found = self._key(provider)
+        if isinstance(found, Secret):
+            return found
+        raise ConfigurationError(
+            f"the API key of {provider} is a reference, {found}, and this object knows no vault; "
+            "use ostiary.Ostiary, or give GatewayClient keys=VaultKeys(...)"
+        )
+
+    def reference(self, provider: str) -> Reference | None:
+        """Return what a provider's key refers to; None when it is a key.
+
+        Raises `ConfigurationError` when there is none.
+        """
+        found = self._key(provider)
+        return found if isinstance(found, Reference) else None
+
+    def _key(self, provider: str) -> Secret | Reference:
         known = providers.provider(provider)
         given = self._keys.get(known.name)
         if given is not None:
             return given
         if known.key_env and self._environ.get(known.key_env):
-            key = Secret(_hidden(self._environ[known.key_env]) or "")
+            key = hidden(self._environ[known.key_env].strip())
             if problem := _key_problem(known.key_env, key):
                 raise ConfigurationError(problem)
+            assert isinstance(key, (Secret, Reference))
             return key
         where = f", or set {known.key_env}" if known.key_env else ""
         raise ConfigurationError(
@@ -352,11 +376,12 @@ class DirectProviderClient(GatewayAccess):
         return f"DirectProviderClient(keys: {keys}; base_urls={self._urls!r})"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _direct, (dict(self._urls),)
+        references = {name: str(key) for name, key in self._keys.items() if type(key) is Reference}
+        return _direct, (dict(self._urls), references)
 
 
-def _direct(base_urls: dict[str, str]) -> DirectProviderClient:
-    return DirectProviderClient(allow=True, base_urls=base_urls)
+def _direct(base_urls: dict[str, str], references: dict[str, str]) -> DirectProviderClient:
+    return DirectProviderClient(allow=True, base_urls=base_urls, api_keys=references)
 
 
 def access_from_environment(environ: Mapping[str, str] | None = None) -> GatewayAccess:
@@ -371,23 +396,20 @@ def access_from_environment(environ: Mapping[str, str] | None = None) -> Gateway
     return settings.GatewaySettings.from_environment(source).access(source)
 
 
-def _hidden(key: object) -> Secret | None:
-    """Return a key as a Secret, without the white space around it; None for what is no text."""
-    if isinstance(key, Secret):
-        return key
-    if not isinstance(key, str):
-        return None
-    # What cannot be encoded is refused where it can no longer be seen.
-    return Secret(key.strip().encode("utf-8", "surrogatepass"))
+def _hidden(keys: object) -> dict[str, Hidden]:
+    """Return keys so that they do not show, without the white space around them."""
+    if keys is None:
+        return {}
+    if not isinstance(keys, Mapping):
+        return {"every provider": Unusable("stands by the provider's name: api_keys is a mapping")}
+    return {
+        name: Unusable("is neither a str nor a Secret")
+        if key is None
+        else hidden(key.strip() if isinstance(key, str) else key)
+        for name, key in keys.items()
+    }
 
 
-def _key_problem(name: str, key: Secret | None) -> str | None:
-    if key is None:
-        return f"the API key of {name} is neither a str nor a Secret"
-    content = key.reveal_bytes()
-    if 0 < len(content) <= _LONGEST_KEY and all(0x21 <= byte <= 0x7E for byte in content):
-        return None
-    return (
-        f"the API key of {name} is empty, too long, or not one line of printable ASCII without "
-        "blanks"
-    )
+def _key_problem(name: str, key: Hidden) -> str | None:
+    problem = None if key is None else key_problem(key)
+    return None if problem is None else f"the API key of {name} {problem}"

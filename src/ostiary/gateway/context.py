@@ -8,7 +8,7 @@ is an error, and nothing falls back to another. Neighbours: `settings` reads the
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
@@ -251,6 +251,17 @@ class AgentContext:
         Raises `OutputWriteError`, and `SarifValidationError` for what is no SARIF.
         """
         return output.write(self.output_dir)
+
+    def part(self, name: str) -> AgentContext:
+        """Return the context of one of several agents that share this run.
+
+        Its directories are those below this one's that are called `name`, which are not made
+        here; its usage and connections are its own. It is closed by itself.
+        """
+        found = replace(self, work_dir=self.work_dir / name, output_dir=self.output_dir / name)
+        found._follows_token = self._follows_token
+        found._environ = self._environ
+        return found
 
     async def aclose(self) -> None:
         """Close every connection that was made through this context; models end with it."""

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, TypedDict
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from .._api_key import KeySource, Unusable
+from .._settings import GivenHeaders
 from ..config import (
     IDLE_TIMEOUT,
     MAX_CONNECTIONS,
@@ -28,6 +30,7 @@ from .settings import TIMEOUT, GatewaySettings
 if TYPE_CHECKING:
     import ssl
 
+    from ..http.connections import AsyncConnections, Connections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
     from .client import GatewayAccess
@@ -43,6 +46,7 @@ __all__ = [
     "Model",
     "StreamOptions",
     "Timeout",
+    "models_of",
 ]
 
 DEFAULT_MODEL: Final = "openai:gpt-4o"
@@ -129,10 +133,14 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     on_request: Callable[[RequestInfo], object] | None = None
     on_response: Callable[[ResponseInfo], object] | None = None
     on_retry: Callable[[RetryInfo], object] | None = None
+    headers: GivenHeaders = None
+    keys: KeySource | None = None
+    connections: AsyncConnections | Connections | None = None
 
     def pool_arguments(self, *, retries: bool = True) -> dict[str, Any]:
-        """Return what a pool is made with, beside base URL, credentials and family."""
+        """Return what a pool is made with, beside base URL, headers, credentials and family."""
         return {
+            "connections": self.connections,
             "timeout": self.timeout,
             "idle_timeout": self.idle_timeout,
             "total_timeout": self.total_timeout,
@@ -155,8 +163,11 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
             raise GatewayArgumentError(
                 "models is a ModelSelector, or a StaticModelSelector for one model"
             )
+        if isinstance(self.headers, Unusable):
+            raise GatewayArgumentError(self.headers.problem)
         arguments = msgspec.structs.replace(
             self,
+            connections=None,
             timeout=TIMEOUT if self.timeout is UNSET else self.timeout,
             max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries,
         ).pool_arguments()
@@ -184,14 +195,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         settings = GatewaySettings.from_environment()
         models = self.models
         if models is None and settings.direct:
-            # What no Transaction Token limits has one model for everything that is said.
-            chat = settings.model or DEFAULT_MODEL
-            models = ModelSelector(
-                {
-                    each: [DEFAULT_EMBEDDINGS if each == "embeddings" else chat]
-                    for each in CATEGORIES
-                }
-            )
+            models = models_of(settings.model)
         return msgspec.structs.replace(
             self,
             access=settings.access(),
@@ -201,7 +205,25 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         )
 
     def portable(self) -> Behaviour:
-        """Return a copy that may be pickled: without TLS context and hooks."""
+        """Return a copy that may be pickled: without headers, TLS context and hooks."""
         return msgspec.structs.replace(
-            self, ssl_context=None, on_request=None, on_response=None, on_retry=None
+            self,
+            ssl_context=None,
+            on_request=None,
+            on_response=None,
+            on_retry=None,
+            headers=None,
+            keys=None,
+            connections=None,
         )
+
+
+def models_of(model: str | None) -> ModelSelector:
+    """Return the selector for what no Transaction Token limits: one model for all that is said.
+
+    None is `DEFAULT_MODEL`.
+    """
+    chat = model or DEFAULT_MODEL
+    return ModelSelector(
+        {each: [DEFAULT_EMBEDDINGS if each == "embeddings" else chat] for each in CATEGORIES}
+    )

@@ -15,7 +15,7 @@ from typing import Any, Final, cast
 
 import msgspec
 
-from .._decoders import convert, decoder_of
+from .._decoders import convert, decoder_of, without_nulls
 from .errors import GatewayArgumentError
 
 __all__ = [
@@ -245,19 +245,10 @@ def _lenient(read: Callable[[str], Any], convert: Callable[[Any], Any]) -> Calla
         try:
             return read(text)
         except ValueError:  # both msgspec's and pydantic's are
-            bare = _without_nulls(_decode_any(text))
+            bare = without_nulls(_decode_any(text))
         return convert(bare)
 
     return reads
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        return {k: _without_nulls(v) for k, v in members.items() if v is not None}
-    if isinstance(value, list):
-        return [_without_nulls(v) for v in cast("list[object]", value)]
-    return value
 
 
 def objection(error: Exception) -> str | None:

@@ -29,6 +29,7 @@ __all__ = [
     "MAX_CONNECTIONS",
     "MAX_RETRIES",
     "TIMEOUT",
+    "VARIABLES",
     "Environment",
     "GatewaySettings",
     "LogFormat",
@@ -64,6 +65,18 @@ _PREFIXES: Final = ("OSTIARY_GATEWAY_", "SAGE_SANCTUM_")
 _TIMEOUTS: Final = tuple(prefix + "TIMEOUT_SECONDS" for prefix in _PREFIXES)
 _RETRIES: Final = tuple(prefix + "MAX_RETRIES" for prefix in _PREFIXES)
 _LOG_FORMATS: Final = ("OSTIARY_LOG_FORMAT", "SAGE_SANCTUM_LOG_FORMAT")
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "direct": (ALLOW_DIRECT,),
+    "spiffe_jwt_path": (SPIFFE_JWT_PATH,),
+    "trat_file": (TRAT_FILE,),
+    "sidecar_socket": (SIDECAR_SOCKET,),
+    "gateway": (GATEWAY_SOCKET, OLD_GATEWAY_SOCKET, GATEWAY_URL),
+    "model": MODELS,
+    "timeout": _TIMEOUTS,
+    "max_retries": _RETRIES,
+}
+"""Which variables say what, the first that is set; those that many programs have are left out."""
 
 _OF_A_GATEWAY: Final = (SPIFFE_JWT_PATH, GATEWAY_SOCKET, OLD_GATEWAY_SOCKET, GATEWAY_URL)
 

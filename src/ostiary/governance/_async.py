@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
 
+from .._api_key import hidden
 from .._calls.client._async import AsyncDomainClient
+from .._settings import hidden_headers
 from .._wire.sse import EventDecoder
 from ..config import Limits
 from ..errors import OstiaryError, adopt
@@ -42,14 +44,15 @@ from .settings import (
     MAX_RETRIES,
     TIMEOUT,
     GovernanceSettings,
-    hidden,
 )
 from .stream import END, Collected, Grammar, Payload, StreamEvent, cut_short, read_payload, unfold
 
 if TYPE_CHECKING:
     import ssl
 
+    from .._api_key import KeySource
     from .._io.aio_http import AsyncEventStream
+    from ..http.connections import AsyncConnections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
 
@@ -90,6 +93,9 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: AsyncConnections | None = None,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -105,11 +111,12 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
         `ostiary.http.AsyncPool`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        api_key = hidden(api_key)
+        key, lines = hidden(api_key), hidden_headers(headers)
+        del api_key, headers
         self._configure(
             GovernanceSettings.resolve(
                 base_url,
-                api_key,
+                key,
                 strict=strict,
                 timeout=timeout,
                 max_retries=retries,
@@ -122,6 +129,9 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Self, final
 
 from msgspec import UNSET
 
+from .._api_key import hidden
 from .._calls.client._sync import DomainClient
+from .._settings import hidden_headers
 from .._wire.sse import EventDecoder
 from ..config import Limits
 from ..errors import OstiaryError, adopt
@@ -44,14 +46,15 @@ from .settings import (
     MAX_RETRIES,
     TIMEOUT,
     GovernanceSettings,
-    hidden,
 )
 from .stream import END, Collected, Grammar, Payload, StreamEvent, cut_short, read_payload, unfold
 
 if TYPE_CHECKING:
     import ssl
 
+    from .._api_key import KeySource
     from .._io.blocking_http import EventStream
+    from ..http.connections import Connections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
 
@@ -92,6 +95,9 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: Connections | None = None,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -107,11 +113,12 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
         `ostiary.http.Pool`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        api_key = hidden(api_key)
+        key, lines = hidden(api_key), hidden_headers(headers)
+        del api_key, headers
         self._configure(
             GovernanceSettings.resolve(
                 base_url,
-                api_key,
+                key,
                 strict=strict,
                 timeout=timeout,
                 max_retries=retries,
@@ -124,6 +131,9 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 

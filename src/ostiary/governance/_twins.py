@@ -38,7 +38,7 @@ class AsyncTwin:
     __slots__ = ("_made", "_pool", "_settings")
 
     def __init__(self, settings: GovernanceSettings, pool: AsyncPool) -> None:
-        self._settings = settings
+        self._settings = settings.alone()
         self._pool = pool
         self._made: dict[str, GovernanceClient] = {}
 
@@ -69,7 +69,7 @@ class Twin:
     __slots__ = ("_pool", "_settings")
 
     def __init__(self, settings: GovernanceSettings, pool: Pool) -> None:
-        self._settings = settings
+        self._settings = settings.alone()
         self._pool = pool
 
     @property

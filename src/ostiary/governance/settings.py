@@ -9,7 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from .. import _settings
+from .. import _api_key
+from .._api_key import Hidden, Reference
+from .._settings import HttpSettings
 from ..config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES, TIMEOUT
 from ..secret import Secret
 from .errors import FAMILY, HestiaArgumentError
@@ -23,8 +25,8 @@ __all__ = [
     "MAX_RETRIES",
     "TIMEOUT",
     "URL",
+    "VARIABLES",
     "GovernanceSettings",
-    "hidden",
     "read_key_file",
 ]
 
@@ -34,8 +36,14 @@ URL: Final = "OSTIARY_GOVERNANCE_URL"
 API_KEY: Final = "OSTIARY_GOVERNANCE_API_KEY"
 API_KEY_FILE: Final = "OSTIARY_GOVERNANCE_API_KEY_FILE"
 
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "base_url": (URL,),
+    "api_key": (API_KEY, API_KEY_FILE),
+}
+"""Which variables say what an argument leaves out, the first that is set."""
 
-class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
+
+class GovernanceSettings(HttpSettings, frozen=True, kw_only=True):
     """Everything a governance client is made from. Times are seconds, None is no limit."""
 
     strict: bool
@@ -51,7 +59,7 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
 
     @classmethod
     def resolve(
-        cls, base_url: str | None, api_key: Secret | None, *, strict: bool, **more: Any
+        cls, base_url: str | None, api_key: Hidden, *, strict: bool, **more: Any
     ) -> GovernanceSettings:
         """Fill in what was not given; raise `HestiaArgumentError` for what cannot be meant.
 
@@ -60,8 +68,7 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
         """
         if api_key is None:
             api_key = cls.key_of_environment()
-        elif api_key and (problem := _settings.key_problem(api_key)):
-            raise HestiaArgumentError(f"api_key {problem}")
+        api_key = _api_key.usable(api_key, HestiaArgumentError)
         return cls(
             base_url=base_url if base_url is not None else os.environ.get(URL) or DEFAULT_URL,
             api_key=api_key or None,
@@ -70,9 +77,9 @@ class GovernanceSettings(_settings.HttpSettings, frozen=True, kw_only=True):
         )
 
     @staticmethod
-    def key_of_environment() -> Secret | None:
+    def key_of_environment() -> Secret | Reference | None:
         """Return the API key that the environment has; None when it has none."""
-        return _settings.read_key(API_KEY, API_KEY_FILE, HestiaArgumentError)
+        return _api_key.read_key(API_KEY, API_KEY_FILE, HestiaArgumentError)
 
 
 def read_key_file(path: str | os.PathLike[str]) -> Secret:
@@ -81,9 +88,4 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
     Raises `HestiaArgumentError` for a file that is not there, is no regular file, holds
     anything but one line of printable ASCII, or belongs to this user and lets others read it.
     """
-    return _settings.read_key_file(path, HestiaArgumentError)
-
-
-def hidden(value: object) -> Secret | None:
-    """Return an API key as a Secret; the first thing a constructor does with it."""
-    return _settings.hidden(value, HestiaArgumentError)
+    return _api_key.read_key_file(path, HestiaArgumentError)

@@ -12,13 +12,16 @@ from .._wire.http1 import Response
 from .._wire.sse import Event
 from ._async import AsyncPool, AsyncResponseStream
 from ._sync import Pool, ResponseStream
+from .connections import AsyncConnections, Connections
 from .hooks import RequestInfo, ResponseInfo, RetryInfo
 from .settings import PoolSettings
 
 __all__ = [
+    "AsyncConnections",
     "AsyncEventStream",
     "AsyncPool",
     "AsyncResponseStream",
+    "Connections",
     "Event",
     "EventStream",
     "Headers",

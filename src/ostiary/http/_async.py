@@ -15,7 +15,7 @@ from msgspec import UNSET, UnsetType
 
 from .._decoders import decoder_of
 from .._io import aio_http
-from .._io.aio_http import AsyncEventStream, AsyncHttpPool
+from .._io.aio_http import AsyncEventStream
 from .._io.sockets import deadline_after
 from .._retry import FIRST_CEILING, LAST_CEILING, RetryPolicy
 from .._route import REPEATABLE, Route, encode_json, unreadable
@@ -46,6 +46,7 @@ from ._attempts._async import AsyncAttempts, AsyncResponseStream
 from ._colours import AsyncCredentials, Family
 from ._heads import ANYTHING, EVENTS, JSON, HeaderLines, Heads
 from ._replies import is_events
+from .connections import AsyncConnections
 from .hooks import RequestInfo, ResponseInfo, RetryInfo
 from .settings import Parser, PoolSettings
 
@@ -99,12 +100,14 @@ class AsyncPool:
         "__weakref__",
         "_attempts",
         "_closed",
+        "_connections",
         "_family",
         "_heads",
         "_leaf",
         "_lines",
         "_plans",
         "_settings",
+        "_ssl_context",
         "_timeout",
     )
 
@@ -112,8 +115,9 @@ class AsyncPool:
         self,
         base_url: str,
         *,
-        headers: Mapping[str, str | Secret] | None = None,
+        headers: Mapping[str, str | Secret] | HeaderLines | None = None,
         credentials: AsyncCredentials | None = None,
+        connections: AsyncConnections | None = None,
         user_agent: str | Callable[[], str] | None = None,
         timeout: float | None = TIMEOUT,
         idle_timeout: float | None = IDLE_TIMEOUT,
@@ -130,6 +134,7 @@ class AsyncPool:
         expected_uid: int | None = None,
         compression: bool | None = None,
         connect_to: AddressLike | None = None,
+        adaptive: bool = False,
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
@@ -142,7 +147,7 @@ class AsyncPool:
 
         `headers` go with every request; the value of one that is a `Secret`, or that is known
         to carry a key, stays hidden. `credentials` is called before every attempt and returns
-        headers too, which win over all others.
+        headers too, which win over all others. `connections` are shared with other pools.
 
         Times are seconds, None is no limit. `timeout` bounds a call, and a stream up to its
         head; `idle_timeout` the gap between the parts of a stream, `total_timeout` the whole
@@ -155,17 +160,25 @@ class AsyncPool:
         https. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         `compression` asks for compressed bodies; left out, over TCP only. `connect_to`, a host
         or `host:port`, is dialled in place of the URL's: its name still stands in Host, and in
-        the certificate.
+        the certificate. `adaptive` has the process learn how many requests the server bears at
+        once, and send no more (docs/limits.md).
 
         `on_request`, `on_response` and `on_retry` are plain functions that are called with
         what `ostiary.http.hooks` describes. `family` gives errors a domain's own classes.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         lines = HeaderLines()
-        if headers is not None:
-            lines.add(headers)
-        del headers
-        given.check_callable("credentials", credentials)
+        try:
+            if isinstance(headers, HeaderLines):
+                lines.take(headers)
+            elif headers is not None:
+                lines.add(headers)
+        finally:
+            del headers
+        if not hasattr(credentials, "renewed"):
+            given.check_callable("credentials", credentials)
+        if connections is not None and not isinstance(connections, AsyncConnections):
+            raise InvalidArgumentError("connections is an ostiary.http.AsyncConnections")
         given.check_hook("on_request", on_request)
         given.check_hook("on_response", on_response)
         given.check_hook("on_retry", on_retry)
@@ -186,6 +199,7 @@ class AsyncPool:
             expected_uid=expected_uid,
             compression=compression,
             connect_to=connect_to,
+            adaptive=adaptive,
         )
         if ssl_context is not None and not settings.base.tls:
             raise InvalidArgumentError(
@@ -197,6 +211,7 @@ class AsyncPool:
             family,
             ssl_context=ssl_context,
             credentials=credentials,
+            connections=connections,
             on_request=on_request,
             on_response=on_response,
             on_retry=on_retry,
@@ -210,6 +225,7 @@ class AsyncPool:
         *,
         ssl_context: ssl.SSLContext | None = None,
         credentials: AsyncCredentials | None = None,
+        connections: AsyncConnections | None = None,
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
@@ -236,20 +252,16 @@ class AsyncPool:
             on_request,
             on_response,
             on_retry,
+            settings.way(),
         )
         self._plans: dict[Route[Any], _Plan] = {}
         self._closed = False
-        self._leaf = AsyncHttpPool(
-            settings.address,
-            limits=settings.limits,
-            parser=settings.parser,
-            ssl_context=ssl_context,
-            expected_uid=settings.expected_uid,
-            max_connections=settings.max_connections,
-            max_idle=settings.max_idle,
-            idle_expiry=settings.idle_expiry,
-            pool_timeout=settings.pool_timeout,
-        )
+        self._ssl_context = ssl_context
+        self._connections = connections
+        if connections is None:
+            self._leaf = AsyncConnections.own(settings, ssl_context)
+        else:
+            self._leaf = connections.take(self, settings, ssl_context)
 
     @property
     def base_url(self) -> str:
@@ -268,7 +280,7 @@ class AsyncPool:
 
     @property
     def open_connections(self) -> int:
-        """How many connections are open, idle ones included."""
+        """How many connections are open, idle and shared ones included."""
         return self._leaf.open_connections
 
     @property
@@ -278,8 +290,17 @@ class AsyncPool:
 
     @property
     def waiting(self) -> int:
-        """How many calls wait for a connection."""
-        return self._leaf.waiting
+        """How many calls wait for a connection, or for their turn under an adaptive limit."""
+        way = self._attempts.way
+        return self._leaf.waiting + (0 if way is None else way.waiting)
+
+    @property
+    def adaptive_limit(self) -> int | None:
+        """How many requests may be under way to this server, from the whole process, as it is
+        learned now; None without `adaptive`.
+        """
+        way = self._attempts.way
+        return None if way is None else way.limit
 
     def __repr__(self) -> str:
         if not hasattr(self, "_leaf"):  # its constructor refused
@@ -300,9 +321,17 @@ class AsyncPool:
     # --- closing
 
     async def close(self) -> None:
-        """Close every connection, those in use too; calls under way end with an error. Final."""
-        self._closed = True
-        self._leaf.close()
+        """Close every connection, those in use too; calls under way end with an error. Final.
+
+        Connections that are shared are closed with the last pool that uses them.
+        """
+        closed, self._closed = self._closed, True
+        if self._attempts.way is not None:
+            self._attempts.way.close()
+        if self._connections is None:
+            self._leaf.close()
+        elif not closed:
+            self._leaf = self._connections.give_back(self, self._settings, self._ssl_context)
 
     async def __aenter__(self) -> Self:
         if self._closed:

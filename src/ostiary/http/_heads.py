@@ -121,8 +121,10 @@ def traced(lines: HeaderLines | None, trace: Mapping[str, str]) -> HeaderLines |
     """Return `lines` with the headers of a trace, unless the request has a `traceparent`."""
     if not trace or (lines is not None and "traceparent" in lines):
         return lines
-    found = HeaderLines() if lines is None else lines.copied()
+    found = HeaderLines()
     found.add(trace)
+    if lines is not None:
+        found.take(lines)
     return found
 
 

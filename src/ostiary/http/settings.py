@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import msgspec
 
@@ -28,6 +28,9 @@ from ..config import (
     timeout_seconds,
 )
 from ..errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from ._limits.gate import Way
 
 __all__ = ["Parser", "PoolSettings"]
 
@@ -57,11 +60,21 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
     expected_uid: int | None = None
     compression: bool = False
     connect_to: TcpAddress | None = None
+    adaptive: bool = False
 
     @property
     def address(self) -> Address:
         """What is dialled."""
         return self.connect_to or self.base.address
+
+    def way(self) -> Way | None:
+        """Return a way through the limit that the process learns for this address, if any."""
+        if not self.adaptive:
+            return None
+        from ._limits.gate import way_to
+
+        patience = math.inf if self.pool_timeout is None else self.pool_timeout
+        return way_to(self.address, self.max_connections, patience)
 
     @classmethod
     def resolve(
@@ -83,6 +96,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
         expected_uid: int | None,
         compression: bool | None,
         connect_to: AddressLike | None,
+        adaptive: bool,
     ) -> PoolSettings:
         """Check every setting; raise `InvalidArgumentError` for what cannot be meant."""
         base = parse_base_url(base_url)
@@ -117,6 +131,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
             if compression is None
             else bool(compression),
             connect_to=None if connect_to is None else _elsewhere(base, connect_to),
+            adaptive=bool(adaptive),
         )
 
 

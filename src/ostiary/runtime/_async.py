@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._api_key import hidden
 from .._calls.client._async import AsyncDomainClient
 from .._calls.colours import Timeout
+from .._settings import hidden_headers
 from ..secret import Secret
 from . import _bodies as bodies
 from . import _routes as routes
@@ -22,14 +24,16 @@ from ._stores._async import AsyncStoreCalls
 from ._tools._async import AsyncToolCalls
 from .errors import APIError, InvalidArgumentError, NotFoundError
 from .models import AgentMetrics, HealthResponse, SystemMetrics, SystemStatus
-from .settings import MAX_CONNECTIONS, RuntimeSettings, hidden
+from .settings import MAX_CONNECTIONS, RuntimeSettings
 
 if TYPE_CHECKING:
     import ssl
 
     from msgspec import UnsetType
 
+    from .._api_key import KeySource
     from ..config import Limits
+    from ..http.connections import AsyncConnections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
 
@@ -68,6 +72,9 @@ class AsyncRuntimeClient(
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: AsyncConnections | None = None,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -79,10 +86,11 @@ class AsyncRuntimeClient(
         `http+unix://<percent-encoded path>/api/v1`. The rest is as for `ostiary.http.AsyncPool`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        api_key = hidden(api_key)
+        key, lines = hidden(api_key), hidden_headers(headers)
+        del api_key, headers
         self._configure(
             RuntimeSettings.resolve(
-                api_key,
+                key,
                 base_url,
                 timeout=timeout,
                 max_retries=max_retries,
@@ -94,6 +102,9 @@ class AsyncRuntimeClient(
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 
@@ -113,8 +124,9 @@ class AsyncRuntimeClient(
 
     @property
     def api_key(self) -> Secret | None:
-        """The key that is sent, hidden; None when there is none."""
-        return self._settings.api_key
+        """The key that is sent, hidden; None when there is none, or a reference in its place."""
+        key = self._settings.api_key
+        return key if isinstance(key, Secret) else None
 
     # --- how the runtime is
 

@@ -56,10 +56,11 @@ class AgentState(OpenEnum):
     @classmethod
     def _meaning(cls, word: str) -> OpenEnum | None:
         folded = word.lower()
-        return cls.__members__.get(_RUNTIME_STATES.get(folded, folded).upper())
+        return cls.__members__.get(RUNTIME_STATES.get(folded, folded).upper())
 
 
-_RUNTIME_STATES: Final[Mapping[str, str]] = MappingProxyType(
+# The words of the servers of today, and the five that the guide has for them.
+RUNTIME_STATES: Final[Mapping[str, str]] = MappingProxyType(
     {
         "created": "idle",
         "initializing": "busy",

@@ -15,14 +15,15 @@ from typing import Any, ClassVar, Final, Literal, TypeVar
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .. import _settings
+from .. import _api_key
+from .._api_key import Hidden, Reference
+from .._settings import HttpSettings
 from ..config import (
     IDLE_TIMEOUT,
     MAX_CONNECTIONS,
     MAX_RETRIES,
     TIMEOUT,
     BaseUrl,
-    TcpAddress,
     parse_base_url,
 )
 from ..errors import InvalidArgumentError as SharedInvalidArgumentError
@@ -35,10 +36,11 @@ __all__ = [
     "MAX_CONNECTIONS",
     "MAX_RETRIES",
     "TIMEOUT",
+    "VARIABLES",
     "RuntimeSettings",
     "Source",
-    "hidden",
     "read_key_file",
+    "said_by_file",
 ]
 
 T = TypeVar("T")
@@ -58,6 +60,14 @@ KEY_FILE_NAME: Final = "OSTIARY_RUNTIME_API_KEY_FILE"
 TIMEOUT_NAME: Final = "SYMBIONT_TIMEOUT"
 RETRIES_NAME: Final = "SYMBIONT_MAX_RETRIES"
 
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "base_url": URL_NAMES,
+    "api_key": (*KEY_NAMES, KEY_FILE_NAME),
+    "timeout": (TIMEOUT_NAME,),
+    "max_retries": (RETRIES_NAME,),
+}
+"""Which variables say what an argument leaves out, the first that is set."""
+
 # What a .env may say. No file's name: it could be any file of the user's.
 _OF_FILE: Final = frozenset(
     {"SYMBIONT_API_KEY", "SYMBIONT_API_TOKEN", "SYMBIONT_BASE_URL", TIMEOUT_NAME, RETRIES_NAME}
@@ -66,7 +76,7 @@ _OF_FILE: Final = frozenset(
 _MOST_RETRIES: Final = 100
 
 
-class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
+class RuntimeSettings(HttpSettings, frozen=True, kw_only=True):
     """Everything a runtime client is made from. Times are seconds, None is no limit.
 
     `url_source` and `key_source` say where the address and the key were found.
@@ -80,7 +90,7 @@ class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     @classmethod
     def resolve(
         cls,
-        api_key: Secret | None = None,
+        api_key: Hidden = None,
         base_url: str | None = None,
         *,
         timeout: float | UnsetType | None = UNSET,
@@ -97,14 +107,11 @@ class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
             raise ConfigurationError(
                 f"base_url is text, not {type(base_url).__name__}", config_key="base_url"
             )
-        if api_key and (problem := _settings.key_problem(api_key)):
-            raise ConfigurationError(f"api_key {problem}", config_key="api_key")
+        api_key = _api_key.usable(api_key, _refuse_argument)
         file = _File.nearest()
         key, key_source = _key(api_key, file)
         url, url_source = _url(base_url, file, trusted=key_source == "file")
         base = _base(url, url_source)
-        if key is not None:
-            _warn_of_clear_text(base)
         return cls(
             base_url=str(base),
             api_key=key,
@@ -130,6 +137,8 @@ class RuntimeSettings(_settings.HttpSettings, frozen=True, kw_only=True):
 
     def arrived(self) -> RuntimeSettings:
         """Return a copy for where it was unpickled: with the API key that is found there."""
+        if self.api_key is not None:
+            return self
         key = _key_of_environment()
         if key is None and self.key_source == "file":
             key = _File.nearest().key()
@@ -142,12 +151,7 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
     Raises `ConfigurationError` for a file that is not there, is no regular file, holds
     anything but one line of printable ASCII, or belongs to this user and lets others read it.
     """
-    return _settings.read_key_file(path, _refuse_file)
-
-
-def hidden(value: object) -> Secret | None:
-    """Return an API key as a Secret; the first thing a constructor does with it."""
-    return _settings.hidden(value, _refuse_argument)
+    return _api_key.read_key_file(path, _refuse_file)
 
 
 def _refuse_file(message: str) -> ConfigurationError:
@@ -156,6 +160,22 @@ def _refuse_file(message: str) -> ConfigurationError:
 
 def _refuse_argument(message: str) -> ConfigurationError:
     return ConfigurationError(message, config_key="api_key")
+
+
+def said_by_file(*, trusted: bool) -> frozenset[str]:
+    """Return the arguments that the nearest `.env` has a say in.
+
+    Its address counts only when it is `trusted`: when the key is to be its own.
+    """
+    file = _File.nearest()
+    found = {
+        argument
+        for argument, names in VARIABLES.items()
+        if any(file.get(name) is not None for name in names)
+    }
+    if not (trusted and "api_key" in found):
+        found.discard("base_url")
+    return frozenset(found)
 
 
 class _File:
@@ -181,7 +201,14 @@ class _File:
     def key(self) -> Secret | None:
         for name in KEY_NAMES:
             if (key := self._values.get(name)) is not None:
-                if problem := _settings.key_problem(key):
+                if isinstance(_api_key.referred(key), Reference):
+                    # It comes with an address of the file's choice, and names what is ours.
+                    raise ConfigurationError(
+                        f"{name} in {self.path} refers to the vault, which a file of a working "
+                        "directory may not; write it into the environment or a profile",
+                        config_key=name,
+                    )
+                if problem := _api_key.key_problem(key):
                     raise ConfigurationError(f"{name} in {self.path} {problem}", config_key=name)
                 return key
         return None
@@ -202,7 +229,7 @@ class _File:
         return None
 
 
-def _key(given: Secret | None, file: _File) -> tuple[Secret | None, Source]:
+def _key(given: Secret | Reference | None, file: _File) -> tuple[Secret | Reference | None, Source]:
     if given:
         return given, "argument"
     if (key := _key_of_environment()) is not None:
@@ -223,10 +250,10 @@ def _url(given: str | None, file: _File, *, trusted: bool) -> tuple[str, Source]
     return DEFAULT_URL, "default"
 
 
-def _key_of_environment() -> Secret | None:
+def _key_of_environment() -> Secret | Reference | None:
     # The file belongs to the variable that goes first.
     for name, file_name in zip(KEY_NAMES, (KEY_FILE_NAME, "", ""), strict=True):
-        key = _settings.read_key(name, file_name, partial(_refuse_variable, name))
+        key = _api_key.read_key(name, file_name, partial(_refuse_variable, name))
         if key is not None:
             return key
     return None
@@ -248,29 +275,6 @@ def _base(url: str, source: str) -> BaseUrl:
         source, " or ".join(URL_NAMES)
     )
     raise ConfigurationError(f"{name}: {problem}", config_key=name)
-
-
-def _warn_of_clear_text(base: BaseUrl) -> None:
-    address = base.address
-    if not isinstance(address, TcpAddress) or address.tls or _is_loopback(address.host):
-        return
-    warnings.warn(
-        f"the API key is sent to {base.origin} unencrypted, and anyone on the way can read it; "
-        "use https://",
-        RuntimeWarning,
-        stacklevel=4,
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host.lower().rstrip(".") == "localhost" or host.lower().endswith(".localhost"):
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False
 
 
 def _chosen(

@@ -173,6 +173,12 @@ class AsyncVaultClient:
             raise
         return self
 
+    def open(self) -> Self:
+        """Allow calls without connecting yet, and return the client: the first call connects."""
+        if not self._transport.is_open:
+            self._open()
+        return self
+
     def _open(self) -> None:
         self._transport.open(self._settings.address)
         # unasync: skip
@@ -581,12 +587,12 @@ class AsyncLease:
         self._value = Secret(values.as_bytes(granted, client._routes.encoding))  # pyright: ignore[reportPrivateUsage]
         return self
 
-    async def release(self) -> None:
+    async def release(self, *, timeout: float | None = None) -> None:
         """Give it back and wipe `value`. One that is not held is no error."""
         value, self._value = self._value, None
         if value is not None:
             value.wipe()
-            await self._client.release_lease(self.lease_id)
+            await self._client.release_lease(self.lease_id, timeout=timeout)
 
     async def __aenter__(self) -> Self:
         return await self.acquire()

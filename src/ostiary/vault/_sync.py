@@ -173,6 +173,12 @@ class VaultClient:
             raise
         return self
 
+    def open(self) -> Self:
+        """Allow calls without connecting yet, and return the client: the first call connects."""
+        if not self._transport.is_open:
+            self._open()
+        return self
+
     def _open(self) -> None:
         self._transport.open(self._settings.address)
         _open_clients.add(self)
@@ -552,12 +558,12 @@ class Lease:
         self._value = Secret(values.as_bytes(granted, client._routes.encoding))  # pyright: ignore[reportPrivateUsage]
         return self
 
-    def release(self) -> None:
+    def release(self, *, timeout: float | None = None) -> None:
         """Give it back and wipe `value`. One that is not held is no error."""
         value, self._value = self._value, None
         if value is not None:
             value.wipe()
-            self._client.release_lease(self.lease_id)
+            self._client.release_lease(self.lease_id, timeout=timeout)
 
     def __enter__(self) -> Self:
         return self.acquire()

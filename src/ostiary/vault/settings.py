@@ -6,6 +6,7 @@ No I/O: whether the socket or the key exists is found out by `connect`.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Final, Literal
 
 import msgspec
@@ -23,7 +24,7 @@ from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .errors import VaultArgumentError
 
-__all__ = ["DEFAULT_PORT", "Dialect", "VaultSettings"]
+__all__ = ["DEFAULT_PORT", "VARIABLES", "Dialect", "VaultSettings"]
 
 DEFAULT_PORT: Final = 7600
 _TIMEOUT: Final = 30.0
@@ -31,6 +32,20 @@ _MAX_RETRIES: Final = 2
 _MAX_CONNECTIONS: Final = 8  # of a blocking client; an async one multiplexes one
 
 Dialect = Literal["flat", "dotted"]
+
+ADDRESS: Final = "OSTIARY_VAULT_ADDRESS"
+DIRECTORY: Final = "SANCTUM_VAULT_PATH"
+KEY_PATH: Final = "OSTIARY_VAULT_KEY_PATH"
+PASSPHRASE: Final = "OSTIARY_VAULT_PASSPHRASE"
+TIMEOUT: Final = "OSTIARY_VAULT_TIMEOUT"
+
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "socket_path": (ADDRESS, DIRECTORY),
+    "key_path": (KEY_PATH,),
+    "passphrase": (PASSPHRASE,),
+    "timeout": (TIMEOUT,),
+}
+"""Which variables say what an argument leaves out, the first that is set."""
 
 
 class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,16 +92,16 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
             raise VaultArgumentError("limits must be an ostiary.config.Limits")
         if expected_uid is not None:
             _count("expected_uid", expected_uid, 0, least=0)
-        directory = os.path.expanduser(os.environ.get("SANCTUM_VAULT_PATH") or "~/.sanctum")
+        directory = os.path.expanduser(os.environ.get(DIRECTORY) or "~/.sanctum")
         try:
             return cls(
                 agent_name=agent_name,
                 address=_address(socket_path, host, port, directory),
                 key_path=_key_path(key_path),
                 key_directory=os.path.join(directory, "keys"),
-                passphrase=setting(passphrase, ("OSTIARY_VAULT_PASSPHRASE",), None, read=Secret),
+                passphrase=setting(passphrase, VARIABLES["passphrase"], None, read=Secret),
                 timeout=timeout_seconds(
-                    setting(timeout, ("OSTIARY_VAULT_TIMEOUT",), _TIMEOUT, read=timeout_seconds)
+                    setting(timeout, VARIABLES["timeout"], _TIMEOUT, read=timeout_seconds)
                 ),
                 max_retries=_count("max_retries", max_retries, _MAX_RETRIES, least=0),
                 max_connections=_count("max_connections", max_connections, _MAX_CONNECTIONS),
@@ -133,14 +148,14 @@ def _address(
             raise VaultArgumentError("socket_path must be the path of the vault's socket")
         # A bare relative name is a path here, and not a host.
         return parse_address(text if "://" in text else "unix://" + text)
-    if named := os.environ.get("OSTIARY_VAULT_ADDRESS"):
+    if named := os.environ.get(ADDRESS):
         return parse_address(named, default_port=DEFAULT_PORT)
     return parse_address("unix://" + os.path.join(directory, "vault.sock"))
 
 
 def _key_path(given: str | os.PathLike[str] | None) -> str | None:
     if given is None:
-        given = os.environ.get("OSTIARY_VAULT_KEY_PATH") or None
+        given = os.environ.get(KEY_PATH) or None
     if given is None:
         return None
     path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from msgspec import UNSET
 
+from .._api_key import hidden
 from .._calls.client._async import AsyncDomainClient
 from .._calls.colours import Timeout
+from .._settings import hidden_headers
 from ..secret import Secret
 from . import _routes as routes
 from ._judgement._async import AsyncJudgementCalls
@@ -21,13 +23,14 @@ from .settings import (
     MAX_RETRIES,
     TIMEOUT,
     WorkflowSettings,
-    hidden,
 )
 
 if TYPE_CHECKING:
     import ssl
 
+    from .._api_key import KeySource
     from ..config import Limits
+    from ..http.connections import AsyncConnections
     from ..http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from ..http.settings import Parser
 
@@ -63,6 +66,9 @@ class AsyncWorkflowClient(
         on_request: Callable[[RequestInfo], object] | None = None,
         on_response: Callable[[ResponseInfo], object] | None = None,
         on_retry: Callable[[RetryInfo], object] | None = None,
+        headers: Mapping[str, str | Secret] | None = None,
+        keys: KeySource | None = None,
+        connections: AsyncConnections | None = None,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -76,11 +82,12 @@ class AsyncWorkflowClient(
         `ostiary.http.AsyncPool`.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        api_key = hidden(api_key)
+        key, lines = hidden(api_key), hidden_headers(headers)
+        del api_key, headers
         self._configure(
             WorkflowSettings.resolve(
                 base_url,
-                api_key,
+                key,
                 timeout=timeout,
                 validate=validate,
                 max_retries=max_retries,
@@ -93,6 +100,9 @@ class AsyncWorkflowClient(
                 on_request=on_request,
                 on_response=on_response,
                 on_retry=on_retry,
+                headers=lines,
+                keys=keys,
+                connections=connections,
             )
         )
 

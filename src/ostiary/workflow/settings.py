@@ -9,7 +9,9 @@ import os
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final
 
-from .. import _settings
+from .. import _api_key
+from .._api_key import Hidden, Reference
+from .._settings import HttpSettings
 from ..config import IDLE_TIMEOUT, MAX_CONNECTIONS, MAX_RETRIES
 from ..secret import Secret
 from .errors import FAMILY, InvalidArgumentError
@@ -23,8 +25,8 @@ __all__ = [
     "MAX_RETRIES",
     "TIMEOUT",
     "URL",
+    "VARIABLES",
     "WorkflowSettings",
-    "hidden",
     "read_key_file",
 ]
 
@@ -36,8 +38,14 @@ URL: Final = "OSTIARY_WORKFLOW_URL"
 API_KEY: Final = "OSTIARY_WORKFLOW_API_KEY"
 API_KEY_FILE: Final = "OSTIARY_WORKFLOW_API_KEY_FILE"
 
+VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "base_url": (URL,),
+    "api_key": (API_KEY, API_KEY_FILE),
+}
+"""Which variables say what an argument leaves out, the first that is set."""
 
-class WorkflowSettings(_settings.HttpSettings, frozen=True, kw_only=True):
+
+class WorkflowSettings(HttpSettings, frozen=True, kw_only=True):
     """Everything a workflow client is made from. Times are seconds, None is no limit.
 
     With `validate`, a workflow's graph is checked before it is sent.
@@ -49,7 +57,7 @@ class WorkflowSettings(_settings.HttpSettings, frozen=True, kw_only=True):
     family: ClassVar[Mapping[Any, Any]] = FAMILY
 
     @classmethod
-    def resolve(cls, base_url: str | None, api_key: Secret | None, **more: Any) -> WorkflowSettings:
+    def resolve(cls, base_url: str | None, api_key: Hidden, **more: Any) -> WorkflowSettings:
         """Fill in what was not given; raise `InvalidArgumentError` for what cannot be meant.
 
         An empty `api_key` stands for none at all. `more` are the other members; a pool checks
@@ -57,8 +65,7 @@ class WorkflowSettings(_settings.HttpSettings, frozen=True, kw_only=True):
         """
         if api_key is None:
             api_key = cls.key_of_environment()
-        elif api_key and (problem := _settings.key_problem(api_key)):
-            raise InvalidArgumentError(f"api_key {problem}")
+        api_key = _api_key.usable(api_key, InvalidArgumentError)
         return cls(
             base_url=base_url if base_url is not None else os.environ.get(URL) or DEFAULT_URL,
             api_key=api_key or None,
@@ -66,9 +73,9 @@ class WorkflowSettings(_settings.HttpSettings, frozen=True, kw_only=True):
         )
 
     @staticmethod
-    def key_of_environment() -> Secret | None:
+    def key_of_environment() -> Secret | Reference | None:
         """Return the API key that the environment has; None when it has none."""
-        return _settings.read_key(API_KEY, API_KEY_FILE, InvalidArgumentError)
+        return _api_key.read_key(API_KEY, API_KEY_FILE, InvalidArgumentError)
 
 
 def read_key_file(path: str | os.PathLike[str]) -> Secret:
@@ -77,9 +84,4 @@ def read_key_file(path: str | os.PathLike[str]) -> Secret:
     Raises `InvalidArgumentError` for a file that is not there, is no regular file, holds
     anything but one line of printable ASCII, or belongs to this user and lets others read it.
     """
-    return _settings.read_key_file(path, InvalidArgumentError)
-
-
-def hidden(value: object) -> Secret | None:
-    """Return an API key as a Secret; the first thing a constructor does with it."""
-    return _settings.hidden(value, InvalidArgumentError)
+    return _api_key.read_key_file(path, InvalidArgumentError)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Generic, Self, TypeVar
 
-from ..._settings import HttpSettings
+from ..._settings import HttpSettings, warn_of_clear_text
 from ...errors import InvalidArgumentError, adopt
 from ...http._async import AsyncPool
 
@@ -47,7 +47,7 @@ class AsyncDomainClient(Generic[S]):
         return f"{type(self).__name__}(base_url={self.base_url!r})"
 
     # A client travels as its settings, without API key, TLS context and hooks. If it had a key,
-    # it takes the one of the environment where it arrives.
+    # it takes the one of the environment where it arrives; a reference stays what it is.
     def __reduce__(self) -> tuple[Callable[..., Any], tuple[object, ...]]:
         settings = self._settings
         return _restore, (type(self), settings.portable(), settings.api_key is not None)
@@ -73,9 +73,13 @@ class AsyncDomainClient(Generic[S]):
 
 def _pool_of(settings: HttpSettings) -> AsyncPool:
     try:
-        return AsyncPool(settings.base_url, **settings.pool_arguments())
+        pool = AsyncPool(settings.base_url, **settings.pool_arguments())
     except InvalidArgumentError as error:
         refused = adopt(error, settings.family)
+    else:
+        if settings.api_key is not None:
+            warn_of_clear_text(pool.settings.base)
+        return pool
     raise refused
 
 

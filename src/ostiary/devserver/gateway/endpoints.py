@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ..clock import Clock
 from ..http.connection import Connection
-from ..http.front import Cut, Json
+from ..http.front import Cut, Json, read_body
 from ..http.refusals import HttpRefusal
 from ..http.streams import EventStream
 from ..options import GatewayOptions
@@ -27,7 +27,7 @@ from .calls import CallRecord, Calls
 from .gate import CHAT, EMBEDDINGS, Caller, Gate
 from .provider import Provider
 from .quota import Quota
-from .wire import bounded, document, error_object, invalid, read_body
+from .wire import bounded, document, error_object, invalid
 
 __all__ = ["Endpoints", "McpMount"]
 
@@ -142,7 +142,7 @@ class Endpoints:
         name = request.headers.get("x-provider", "").strip().lower()
         gate.check_provider(caller, name)
         call.provider = name
-        found = document(await read_body(bounded(request, self._options.request_limit)))
+        found = document(bytes(await read_body(bounded(request, self._options.request_limit))))
         gate.check_model(caller, name, found["model"], categories)
         call.model = found["model"]
         gate.check_scope(caller)

@@ -6,7 +6,6 @@ What is not named here is passed over, as new members appear every month. Neighb
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TypeVar
 
@@ -30,12 +29,10 @@ __all__ = [
     "error_object",
     "gateway_error",
     "invalid",
-    "read_body",
 ]
 
 T = TypeVar("T")
 
-_BODY_SECONDS: Final = 30.0
 _TYPES: Final[Mapping[int, str]] = {
     400: "invalid_request",
     401: "unauthorized",
@@ -186,26 +183,6 @@ def bounded(request: Request, limit: int) -> Request:
         return message
 
     return Request(request.scope, receive)
-
-
-async def read_body(request: Request) -> bytes:
-    """Read the whole body of a bounded request."""
-    body = bytearray()
-    more = True
-    late = False
-    try:
-        async with asyncio.timeout(_BODY_SECONDS):
-            while more:
-                message = await request.receive()
-                if message["type"] == "http.disconnect":
-                    raise asyncio.CancelledError
-                body += message.get("body", b"")
-                more = message.get("more_body", False)
-    except TimeoutError:
-        late = True
-    if late:
-        raise HttpRefusal(408, "timeout", f"the body did not come within {_BODY_SECONDS:g} seconds")
-    return bytes(body)
 
 
 def document(body: bytes) -> dict[str, Any]:

@@ -9,22 +9,10 @@ from typing import Any, Final
 
 import msgspec
 
-__all__ = ["EXECUTION_ENDS", "STATES", "AgentRecord", "Execution", "mode_name", "seed_state"]
+from ...runtime.enums import RUNTIME_STATES
 
-# The runtime's own words, and the five that the guide has for them.
-STATES: Final = {
-    "created": "idle",
-    "initializing": "busy",
-    "ready": "idle",
-    "running": "active",
-    "suspended": "stopped",
-    "waiting": "idle",
-    "completed": "idle",
-    "failed": "error",
-    "terminating": "busy",
-    "terminated": "stopped",
-    "unreachable": "error",
-}
+__all__ = ["EXECUTION_ENDS", "AgentRecord", "Execution", "mode_name", "seed_state"]
+
 _SEED_STATES: Final = frozenset({"idle", "active", "busy", "error", "stopped"})
 
 EXECUTION_ENDS: Final = frozenset({"completed", "failed", "cancelled", "timed_out"})
@@ -33,7 +21,7 @@ EXECUTION_ENDS: Final = frozenset({"completed", "failed", "cancelled", "timed_ou
 def seed_state(word: str) -> str | None:
     """Return the guide's word for a state in either vocabulary; None for an unknown one."""
     word = word.lower()
-    return word if word in _SEED_STATES else STATES.get(word)
+    return word if word in _SEED_STATES else RUNTIME_STATES.get(word)
 
 
 class AgentRecord(msgspec.Struct, kw_only=True):

@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, cast
 
 import msgspec
 
-from ..._decoders import convert, decoder_of
+from ..._decoders import convert, decoder_of, without_nulls
 from ..._route import Route, unreadable
 from ..._wire.sse import Event
 from ...errors import OstiaryError, adopt
@@ -137,16 +137,7 @@ def _again(data: Any, model: type[T]) -> T:
     # What says that it failed says little else, whatever shape was promised.
     if isinstance(found, dict) and (error := cast("dict[str, Any]", found).get("error")):
         raise said_no(error)
-    return convert(_without_nulls(found), model)
-
-
-def _without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        members = cast("dict[str, Any]", value)
-        return {k: _without_nulls(v) for k, v in members.items() if v is not None}
-    if isinstance(value, list):
-        return [_without_nulls(v) for v in cast("list[object]", value)]
-    return value
+    return convert(without_nulls(found), model)
 
 
 # --- replies

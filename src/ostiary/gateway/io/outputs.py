@@ -110,7 +110,7 @@ class SarifOutput(AgentOutput):
 
     def validate(self) -> None:
         """Raise `SarifValidationError`, with the places, when the document is not SARIF."""
-        _checked(self.to_dict())
+        checked(self.to_dict())
 
     def write(self, output_dir: str | os.PathLike[str]) -> list[str]:
         """Write `results.sarif` into a directory, whole or not at all; return its name.
@@ -119,12 +119,12 @@ class SarifOutput(AgentOutput):
         valid SARIF, such as metadata that JSON has no form for; `OutputWriteError` when the
         file cannot be written.
         """
-        replace_file(output_dir, FILE, _checked(self.to_dict()))
+        replace_file(output_dir, FILE, checked(self.to_dict()))
         return [FILE]
 
 
-def _checked(content: dict[str, Any]) -> bytes:
-    """Return a document's bytes if it is valid."""
+def checked(content: dict[str, Any]) -> bytes:
+    """Return a SARIF document's bytes; raise `SarifValidationError` unless it is valid."""
     try:
         found = list(itertools.islice(problems(content), 5))
         if not found:

@@ -16,7 +16,7 @@ from ..._retry import RetryBudget, RetryPolicy
 from ..._wire.http1 import Response
 from ...errors import OstiaryError, SizeLimitError, adopt, error_for_status
 from .. import _given as given
-from .._colours import AsyncCredentials, AsyncSend, Family
+from .._colours import AsyncCredentials, AsyncHeldKey, AsyncSend, Family
 from .._heads import HeaderLines, Heads, traced
 from .._replies import MAX_BODY, RETRYABLE, refusal, retry_after
 from ..hooks import RequestInfo, ResponseInfo, RetryInfo
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from ..._wire.request import RequestHead
     from ..._wire.slab import View
     from ...config import BaseUrl
+    from .._limits.gate import Turn, Way
 
 __all__ = ["AsyncAttempts", "AsyncResponseStream"]
 
@@ -45,10 +46,12 @@ class AsyncAttempts:
         "_budget",
         "_credentials",
         "_heads",
+        "_held",
         "_on_request",
         "_on_response",
         "_on_retry",
         "_retry",
+        "way",
     )
 
     def __init__(
@@ -60,16 +63,26 @@ class AsyncAttempts:
         on_request: Callable[[RequestInfo], object] | None,
         on_response: Callable[[ResponseInfo], object] | None,
         on_retry: Callable[[RetryInfo], object] | None,
+        way: Way | None,
     ) -> None:
-        """`credentials` is called before each attempt; the rest is as `AsyncPool` has it."""
+        """`credentials` are asked before each attempt, `way` is that through an adaptive limit.
+
+        The rest is as `AsyncPool` has it.
+        """
         self._base = base
         self._heads = heads
         self._retry = retry
         self._budget = RetryBudget()
-        self._credentials = credentials
+        self._credentials: Callable[..., Any] | None
+        self._held: AsyncHeldKey | None
+        if credentials is None or callable(credentials):
+            self._credentials, self._held = credentials, None
+        else:
+            self._credentials, self._held = credentials.headers, credentials
         self._on_request = on_request
         self._on_response = on_response
         self._on_retry = on_retry
+        self.way = way
 
     async def run(
         self,
@@ -91,13 +104,15 @@ class AsyncAttempts:
         `fine` are the statuses that are returned beside 2xx. With `check` false all are, but
         those that may be tried again only when no attempt is left.
         """
-        attempt = 0
+        attempt = renewed = 0
+        shown: HeaderLines | None = None
         while True:
-            extra = (
-                lines
-                if self._credentials is None
-                else await self._with_credentials(lines, deadline)
-            )
+            extra = lines
+            if self._credentials is not None:
+                shown = extra = await self._shown(deadline)
+                if lines is not None:
+                    extra = lines.copied()
+                    extra.take(shown)
             trace = telemetry.trace_headers
             if trace is not None:
                 extra = traced(extra, trace())
@@ -111,9 +126,13 @@ class AsyncAttempts:
                 self._on_request(RequestInfo(head.method, path, attempt + 1))
             started = 0.0 if self._on_response is None else time.monotonic()
             result: R | None = None
+            again = False
             failure: OstiaryError
             try:
-                result = await send(head, target, body, extra, deadline)
+                if self.way is None:
+                    result = await send(head, target, body, extra, deadline)
+                else:
+                    result = await self._in_turn(send, head, target, body, extra, deadline, path)
             except OstiaryError as error:
                 failure = error
             else:
@@ -123,6 +142,9 @@ class AsyncAttempts:
                 if 200 <= status < 300 or status in fine:
                     self._budget.earn()
                     return result
+                # Refused before anything was done, so whatever it was may be sent again.
+                if status == 401 and self._held is not None and shown is not None and not renewed:
+                    again = await self._held.renewed(shown, deadline)
                 if check:
                     failure = refusal(
                         status,
@@ -132,20 +154,26 @@ class AsyncAttempts:
                         self._base,
                         fail,
                     )
-                elif status in RETRYABLE:
+                elif again or status in RETRYABLE:
                     failure = error_for_status(status)(
                         status=status, retry_after=retry_after(result.headers)
                     )
                 else:
                     return result
-            delay = self._delay(failure, attempt, deadline, repeatable or given.keyed(lines))
+            delay: float | None = 0.0
+            if again:
+                renewed = 1
+            else:
+                delay = self._delay(
+                    failure, attempt - renewed, deadline, repeatable or given.keyed(lines)
+                )
             if delay is None:
                 if result is not None and not check:
                     return result
                 if attempt:
                     failure.attempts = attempt + 1
                 # Neither may stand in the locals that a traceback records, nor a circle.
-                del target, body, lines, extra
+                del target, body, lines, extra, shown
                 try:
                     raise failure
                 finally:
@@ -167,24 +195,46 @@ class AsyncAttempts:
             attempt += 1
             await aio.async_sleep(delay)
 
-    async def _with_credentials(self, lines: HeaderLines | None, deadline: float) -> HeaderLines:
-        assert self._credentials is not None
-        found: Any = self._credentials()
+    async def _in_turn(
+        self,
+        send: AsyncSend[R],
+        head: RequestHead,
+        target: bytes,
+        body: bytes | None,
+        extra: HeaderLines | None,
+        deadline: float,
+        path: str,
+    ) -> R:
+        """Make an attempt when the limit lets it through, and tell the limit how it went."""
+        assert self.way is not None
+        turn: Turn | None = None
+        status: int | None = None
+        started = 0.0
+        try:
+            turn = await self.way.enter_async(f"{head.method} {path}", deadline)
+            started = time.monotonic()
+            result = await send(head, target, body, extra, deadline)
+            status = result.status
+            return result
+        finally:
+            del target, body, extra  # a traceback records the locals
+            if turn is not None:
+                turn.answered(time.monotonic() - started, status)
+
+    async def _shown(self, deadline: float) -> HeaderLines:
+        """Return the headers that show who is asking."""
+        ask: Any = self._credentials
+        found = ask() if self._held is None else ask(deadline)
         try:
             # unasync: skip
             if hasattr(found, "__await__"):
                 found = await aio.within(found, deadline)
             # unasync: end
             if isinstance(found, HeaderLines):
-                # A domain's, made once for as long as its credentials last.
-                if lines is None:
-                    return found
-                shown = lines.copied()
-                shown.take(found)
-                return shown
-            shown = HeaderLines() if lines is None else lines.copied()
-            shown.add(found)
-            return shown
+                return found  # a domain's, made once for as long as its credentials last
+            lines = HeaderLines()
+            lines.add(found)
+            return lines
         finally:
             del found  # as plain text, perhaps: a traceback records the locals
 

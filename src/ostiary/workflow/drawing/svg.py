@@ -6,7 +6,7 @@ The image holds no script and no reference; every text of the workflow is escape
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
-from xml.sax.saxutils import escape, quoteattr
+from xml.sax.saxutils import escape, quoteattr  # nosec B406 # it only writes
 
 from ..errors import InvalidArgumentError
 from ..graph import Graph

@@ -18,6 +18,7 @@ from typing import Any, Final, final
 
 import msgspec
 
+from ...database import PRAGMAS
 from ...faults import DevserverError
 from ...home import create_private
 from .filters import Filter
@@ -106,14 +107,7 @@ class Vectors:
         db.enable_load_extension(True)
         db.load_extension(import_module("sqlite_vec").loadable_path())
         db.enable_load_extension(False)
-        for pragma in (
-            "journal_mode=WAL",
-            "synchronous=NORMAL",
-            "temp_store=MEMORY",
-            "trusted_schema=OFF",
-            "busy_timeout=2000",
-            "journal_size_limit=16777216",
-        ):
+        for pragma in PRAGMAS:
             db.execute(f"PRAGMA {pragma}")
         (version,) = self._row("PRAGMA user_version")
         if version > _VERSION:

@@ -1,66 +1,34 @@
-"""The tables of a run as plain text, and its figures as JSON. Decides nothing."""
+"""The tables of a run as plain text. Decides nothing; `page` and `markdown` show the same."""
 
 from __future__ import annotations
 
-import importlib.metadata
-import os
-import platform
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-from .catalogue import GROUPS
 from .gates import Verdict, Waiver
-from .rounds import Result, cores
+from .machine import Machine
+from .record import Run
+from .rounds import Result
+
+BUSY = 1.0
+"""The load average above which a machine had something else to do."""
 
 
-def machine() -> dict[str, Any]:
-    """Return what the figures were measured on and with."""
-    versions: dict[str, str] = {}
-    # The peers' versions stand in their rows.
-    for name in ("ostiary", "msgspec", "h11", "uvloop"):
-        try:
-            versions[name] = importlib.metadata.version(name)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-    where = cores()
-    return {
-        "python": f"{platform.python_implementation()} {platform.python_version()}",
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "server_core": where.server,
-        "client_core": where.client,
-        "load": round(os.getloadavg()[0], 2),
-        "versions": versions,
-    }
+def placed(found: Machine) -> str:
+    """Say where server and client run."""
+    if found.server_core is None:
+        return "server and client share their cores: figures of calls are not comparable"
+    return f"server on core {found.server_core}, client on core {found.client_core}"
 
 
-def _processor() -> str:
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or "unknown"
-
-
-def heading(found: Mapping[str, Any]) -> str:
+def heading(found: Machine) -> str:
     """Say on what and with what the run was made."""
-    versions = ", ".join(f"{name} {version}" for name, version in found["versions"].items())
-    apart = (
-        f"server on core {found['server_core']}, client on core {found['client_core']}"
-        if found["server_core"] is not None
-        else "server and client share their cores: figures of calls are not comparable"
-    )
     lines = [
-        f"{found['python']}, {found['system']}, {found['processor']}, {found['cores']} cores",
-        f"{versions}",
-        f"{apart}; load {found['load']}",
+        f"{found.python}, {found.system} {found.kernel}, {found.processor}, {found.cores} cores",
+        ", ".join(f"{name} {version}" for name, version in found.versions.items()),
+        f"{placed(found)}; load {found.load}",
     ]
-    if found["load"] > 1:
+    if found.load > BUSY:
         lines.append("the machine is busy: figures will move, ratios less")
     return "\n".join(lines)
 
@@ -85,7 +53,7 @@ def columns(rows: Sequence[Sequence[str]], right: set[int]) -> list[str]:
     return lines
 
 
-def _floor(results: Mapping[str, Result], result: Result) -> Result | None:
+def lowest_floor(results: Mapping[str, Result], result: Result) -> Result | None:
     """Return the lowest floor of the sub-group that a case belongs to, if it is a time per call.
 
     What is added to bare Python, shares and memory are no multiples of anything.
@@ -104,10 +72,11 @@ def _floor(results: Mapping[str, Result], result: Result) -> Result | None:
     return min(floors, key=lambda other: other.value, default=None)
 
 
-def table(results: Mapping[str, Result]) -> str:
+def table(run: Run) -> str:
     """Every case that ran, by group: the figure, how far it moved, the wall time, the ratio."""
     lines: list[str] = []
-    for group, text in GROUPS.items():
+    results = run.results
+    for group, text in run.works.items():
         mine = [r for r in results.values() if r.case.group == group]
         if not mine:
             continue
@@ -121,7 +90,7 @@ def table(results: Mapping[str, Result]) -> str:
                     (mark, case.label, "-", "", "", result.unavailable.splitlines()[0][:60])
                 )
                 continue
-            floor = _floor(results, result)
+            floor = lowest_floor(results, result)
             ratio = "" if floor is None else number(result.value / floor.value)
             wall = "" if result.wall is None else number(result.wall)
             figure = f"{number(result.value)} {case.unit}"
@@ -130,12 +99,12 @@ def table(results: Mapping[str, Result]) -> str:
     return "\n".join(lines).lstrip("\n")
 
 
-def _bound(verdict: Verdict) -> str:
+def bound(verdict: Verdict) -> str:
     target = verdict.target
     return f"{'>=' if target.at_least else '<='} {target.bound:g} {target.unit}"
 
 
-def _how(verdict: Verdict) -> str:
+def how(verdict: Verdict) -> str:
     target = verdict.target
     if target.against is not None:
         return f"{target.case} / {target.against}"
@@ -154,7 +123,7 @@ def verdicts(found: Sequence[Verdict]) -> str:
         figure = "-" if verdict.judged is None else number(verdict.judged)
         unit = "" if verdict.judged is None else f" {verdict.target.unit}"
         outcome = verdict.outcome.upper() if verdict.failed else verdict.outcome
-        rows.append((verdict.target.name, figure + unit, _bound(verdict), outcome, _how(verdict)))
+        rows.append((verdict.target.name, figure + unit, bound(verdict), outcome, how(verdict)))
     return "\n".join(["Targets", *columns(rows, {1})])
 
 
@@ -183,40 +152,3 @@ class Progress:
         elif done * 10 // max(total, 1) != self._tenth:
             self._tenth = done * 10 // max(total, 1)
             print(f"{done}/{total}  {what or 'done'}", file=sys.stderr, flush=True)
-
-
-def as_json(
-    found: Mapping[str, Any],
-    results: Mapping[str, Result],
-    judged: Sequence[Verdict],
-    options: Mapping[str, Any],
-) -> dict[str, Any]:
-    """Return the whole run as plain data: every sample, every verdict."""
-    return {
-        "machine": dict(found),
-        "options": dict(options),
-        "cases": {
-            name: {
-                "label": result.case.label,
-                "role": result.case.role,
-                "unit": result.case.unit,
-                "median": result.value if result.samples else None,
-                "wall": result.wall if result.samples else None,
-                "samples": [sample.value for sample in result.samples],
-                "unavailable": result.unavailable or None,
-            }
-            for name, result in results.items()
-        },
-        "targets": {
-            verdict.target.name: {
-                "outcome": verdict.outcome,
-                "judged": verdict.judged,
-                "raw": verdict.raw,
-                "slower": verdict.slower,
-                "bound": verdict.target.bound,
-                "at_least": verdict.target.at_least,
-                "unit": verdict.target.unit,
-            }
-            for verdict in judged
-        },
-    }
