@@ -150,10 +150,10 @@ wheels: $(STAMPS)/wheel ## a wheel for each of PYTHONS, tested in an empty envir
 	@$(PY) tools/wheels.py --test $(ARGS) $(PYTHONS)
 
 sbom: $(STAMPS)/wheel ## what a wheel brings along and was built with, as CycloneDX, in dist/
-	@$(PY) tools/sbom.py $(ARGS)
+	@$(PY) -m tools.sbom
 
 api: $(STAMPS)/check ## fail when the public API breaks what the last release promised
-	@$(PY) tools/api.py $(ARGS)
+	@$(PY) -m tools.api $(ARGS)
 
 tag: $(STAMPS)/venv ## fail unless TAG, the package and CHANGELOG.md name the same version
 	@$(PY) tools/tag.py $(TAG)

@@ -110,7 +110,7 @@ def test_the_wheel_holds_what_runs_and_what_types(
     wanted = {
         path.relative_to(source).as_posix()
         for path in (source / "ostiary").rglob("*")
-        if path.suffix in {".py", ".pyi", ".pxd"} or path.name == "py.typed"
+        if path.suffix in {".py", ".pyi"} or path.name == "py.typed"
     }
     assert wanted == wheel
 

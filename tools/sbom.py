@@ -1,0 +1,53 @@
+"""Write what a wheel brings along, and what built it, as two CycloneDX documents in dist/.
+
+    python -m tools.sbom
+
+The wheel of this Python that `make wheel` left in dist/ is installed into an empty environment,
+without extras; the build's requirements into another. What is listed is what the installer chose
+today: a wheel states ranges.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from . import wheels
+
+
+def document(name: str, folder: Path, *install: str | Path) -> None:
+    """Install into an empty environment, and write what is in it but for pip."""
+    python = wheels.venv(sys.executable, folder)
+    wheels.run(python, "-m", "pip", "install", "-qq", *install)
+    wheels.run(python, "-m", "pip", "uninstall", "-qq", "--yes", "pip")
+    wheels.run(
+        *(sys.executable, "-m", "cyclonedx_py", "environment", python),
+        *("--pyproject", wheels.ROOT / "pyproject.toml", "--mc-type", "library"),
+        *("--output-reproducible", "--of", "JSON", "-o", wheels.DIST / name),
+    )
+    print(f"dist/{name}")
+
+
+def main() -> int:
+    tag = f"-cp{sys.version_info.major}{sys.version_info.minor}-"
+    found = [path for path in wheels.DIST.glob("*.whl") if tag in path.name]
+    try:
+        if len(found) != 1:
+            raise wheels.Refused(f"dist/ holds {len(found)} wheels for this Python; make wheel")
+        version = found[0].name.split("-")[1]
+        with tempfile.TemporaryDirectory(prefix="ostiary-sbom-") as folder:
+            document(f"ostiary-{version}.cdx.json", Path(folder) / "runtime", found[0])
+            document(
+                f"ostiary-{version}.build.cdx.json",
+                Path(folder) / "build",
+                *("--group", f"{wheels.ROOT / 'pyproject.toml'}:build"),
+            )
+    except wheels.Refused as reason:
+        print(f"sbom: {reason}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
