@@ -69,16 +69,15 @@ def figures(run: Run, works: Iterable[str]) -> str:
         judged = outcome([v for v in run.verdicts if v.target.group == work])
         rows.append(
             (
-                work,
-                run.works[work],
+                f"{work}: {run.works[work]}",
                 f"**{number(panel.ours.value)} {_unit(panel)}**",
                 f"{number(min(floors))}" if floors and not panel.more else "",
                 _others(panel),
                 judged,
             )
         )
-    head = ("", "Work", "ostiary", "Floor", "Others: how many times dearer", "Targets")
-    return _table(head, rows if any(row[5] for row in rows) else [row[:5] for row in rows])
+    head = ("Work", "ostiary", "Floor", "Others: how many times dearer", "Targets")
+    return _table(head, rows if any(row[4] for row in rows) else [row[:4] for row in rows])
 
 
 def _unit(panel: Panel) -> str:
