@@ -11,16 +11,21 @@ import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
 
+import msgspec
 from msgspec import UNSET
 
+from .._api_key import Reference
+from ..config import DEFAULT_LIMITS, Limits
 from .config import DEFAULT, ConfigError, OstiaryConfig, config_path
-from .sections import SECTIONS
+from .sections import KEYS, SECTIONS
 
 __all__ = ["Setting", "arguments_of", "not_configured", "settings_of"]
 
 ARGUMENT: Final = "argument"
 DOTENV: Final = ".env"
 AGENT: Final = "OSTIARY_VAULT_AGENT"
+
+_MASK: Final = "**********"
 
 # What together says where a server is: of one layer, never a part of two.
 _ADDRESS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -42,15 +47,40 @@ class Setting(NamedTuple):
     source: str
     """`argument`, `$NAME`, `.env`, or the profile's table."""
 
+    def shown(self, name: str) -> str:
+        """Return what may be seen of the value; a key is hidden, a reference to one is not."""
+        value: object = self.value
+        if value is not UNSET:
+            if isinstance(value, Mapping):
+                pairs = cast("Mapping[str, object]", value).items()
+                return ", ".join(f"{key}: {_plain(each)}" for key, each in pairs)
+            return _plain(value)
+        if name not in KEYS:
+            return "" if self.source == DOTENV else _plain(os.environ.get(self.source[1:]))
+        named = "" if self.source == DOTENV else os.environ.get(self.source[1:], "")
+        if self.source.endswith("_FILE") or Reference.read(named) is not None:
+            return named
+        return _MASK
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, Limits):
+        default = msgspec.structs.asdict(DEFAULT_LIMITS)
+        sizes = msgspec.structs.asdict(value).items()
+        return ", ".join(f"{name}={size}" for name, size in sizes if size != default[name])
+    text = "no limit" if value is None else str(value)
+    # A password in an address is refused, but not before it is shown.
+    return _MASK if "://" in text and "@" in text else text
+
 
 def settings_of(config: OstiaryConfig, domain: str) -> dict[str, Setting] | None:
     """Return what is said of a domain, by argument; None when it is not configured."""
-    above = _said(config, domain, ARGUMENT)
+    above = _said(config, domain, ARGUMENT, ARGUMENT)
     around = _around(domain, above)
     below, table = {}, ""
     if config.below is not None:
         table = _table(config.below, domain)
-        below = _said(config.below, domain, table)
+        below = _said(config.below, domain, table, _table(config.below))
     address = _ADDRESS.get(domain, _HTTP_ADDRESS)
     said = {**below, **around, **above}
     if any(name in above for name in address):
@@ -82,29 +112,28 @@ def not_configured(config: OstiaryConfig, domain: str) -> ConfigError:
         "vault": ("agent_name", AGENT),
         "gateway": ("gateway", "LLM_GATEWAY_SOCKET and the variables of docs/identity.md"),
     }.get(domain, ("base_url", f"OSTIARY_{domain.upper()}_URL"))
-    below = config.below
-    where, profile = config_path()[0], DEFAULT
-    if below is not None:
-        where, profile = below.file or where, below.profile or profile
-    table = f"{profile if profile == DEFAULT else f'profile.{profile}'}.{domain}"
+    below = config.below or OstiaryConfig()
+    where = below.file or config_path()[0] or "a configuration file"
     return ConfigError(
         f"{domain} is not configured; give {domain}={{{argument!r}: ...}}, set {variable}, or "
-        f"write {argument} into [{table}] of {where or 'a configuration file'}"
+        f"write {argument} into {_table(below, domain)} of {where}"
     )
 
 
-def _said(config: OstiaryConfig, domain: str, source: str) -> dict[str, Setting]:
+def _said(config: OstiaryConfig, domain: str, own: str, shared: str) -> dict[str, Setting]:
     section = config.section(domain)
     known = SECTIONS[domain].__struct_fields__
-    found = {name: value for name, value in config.shared().items() if name in known}
+    found = {name: Setting(value, shared) for name, value in config.shared().items()}
+    found = {name: one for name, one in found.items() if name in known}
     if section is not None:
-        found |= section.given()
-    return {name: Setting(value, source) for name, value in found.items()}
+        found |= {name: Setting(value, own) for name, value in section.given().items()}
+    return found
 
 
-def _table(config: OstiaryConfig, domain: str) -> str:
+def _table(config: OstiaryConfig, domain: str = "") -> str:
     profile = config.profile or DEFAULT
-    return f"[{profile if profile == DEFAULT else f'profile.{profile}'}.{domain}]"
+    table = profile if profile == DEFAULT else f"profile.{profile}"
+    return f"[{table}.{domain}]" if domain else f"[{table}]"
 
 
 def _keep(said: dict[str, Setting], names: tuple[str, ...], fits: Callable[[str], bool]) -> None:
@@ -199,7 +228,13 @@ def _variables(domain: str) -> Mapping[str, tuple[str, ...]]:
 def _gateway(found: dict[str, Any], said: Mapping[str, Setting]) -> dict[str, Any]:
     from ..gateway.client import DirectProviderClient
     from ..gateway.options import models_of
-    from ..gateway.settings import Environment, GatewaySettings, direct_allowed
+    from ..gateway.settings import (
+        ALLOW_DIRECT,
+        VARIABLES,
+        Environment,
+        GatewaySettings,
+        direct_allowed,
+    )
 
     identity = {name: found.pop(name) for name in _ADDRESS["gateway"] if name in found}
     model = found.pop("model", None)
@@ -209,20 +244,29 @@ def _gateway(found: dict[str, Any], said: Mapping[str, Setting]) -> dict[str, An
             found.setdefault("models", models_of(model))
         return found
     # A client that is given an access object asks the environment for nothing.
-    variables = [one.source[1:] for one in said.values() if one.value is UNSET]
-    around = GatewaySettings.from_environment({name: os.environ[name] for name in variables})
+    ahead = {ALLOW_DIRECT, *(VARIABLES["gateway"] if "gateway" in identity else ())}
+    around = GatewaySettings.from_environment(
+        Environment({name: os.environ[name] for name in os.environ.keys() - ahead})
+    )
     for name in ("timeout", "max_retries"):
         if name in said and said[name].value is UNSET:
             found[name] = getattr(around, name)
+    direct = identity.pop("direct", False)
+    given = any(said[name].source == ARGUMENT for name in identity)
     try:
         if "access" in identity:
             found["access"] = identity["access"]
-        elif identity.pop("direct", False):
+        elif direct:
             ours = {name: identity.get(name) for name in ("api_keys", "base_urls")}
             found["access"] = DirectProviderClient(allow=True, **ours)
             found.setdefault("models", models_of(model or around.model))
+        elif "api_keys" in identity or "base_urls" in identity:
+            raise ConfigError("gateway: api_keys and base_urls are for direct mode; set direct")
         else:
-            found["access"] = GatewaySettings(**identity).access()
+            # What code leaves out the environment may add, as for every client; a profile is
+            # whole, so that its gateway sees no token of another.
+            rest = around if given else GatewaySettings()
+            found["access"] = msgspec.structs.replace(rest, **identity).access()
     finally:
         del identity  # a traceback records the locals
     return found

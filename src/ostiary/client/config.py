@@ -16,11 +16,14 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .. import _decoders
+from .._api_key import Unusable, hidden
 from ..config import Limits
 from ..errors import InvalidArgumentError, OstiaryError
+from ..secret import Secret
 from .sections import (
     DOMAINS,
     IN_CODE,
+    KEYS,
     SECTIONS,
     Count,
     GatewaySection,
@@ -75,12 +78,16 @@ class OstiaryConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_default
     file: str | None = None
 
     def __post_init__(self) -> None:
-        for domain in DOMAINS:
-            given = getattr(self, domain)
-            made = section_of(domain, given)
-            if made is not given:
+        given = {domain: getattr(self, domain) for domain in DOMAINS}
+        try:
+            # A traceback records the locals, and this object is one: with no plain key in it.
+            for domain in DOMAINS:
+                msgspec.structs.force_setattr(self, domain, None)
+            for domain in DOMAINS:
+                made = section_of(domain, given.pop(domain))
                 msgspec.structs.force_setattr(self, domain, made)
-            del given  # a traceback records the locals
+        finally:
+            del given
 
     @classmethod
     def load(
@@ -126,15 +133,16 @@ class OstiaryConfig(msgspec.Struct, frozen=True, kw_only=True, repr_omit_default
         return msgspec.structs.replace(self, **sections, below=below)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        bare = self.portable()
-        members = {name: getattr(bare, name) for name in self.__struct_fields__}
+        # What lies below sees to itself, and knows whether it lacks something then.
+        bare = msgspec.structs.replace(self.portable(), below=self.below)
+        said = zip(self.__struct_fields__, self.__struct_defaults__, strict=True)
+        members = {
+            name: value for name, default in said if (value := getattr(bare, name)) is not default
+        }
         lacks = any(
             found.secrets() for domain in DOMAINS if (found := self.section(domain)) is not None
         )
-        return _arrived, (
-            {name: value for name, value in members.items() if value not in (None, UNSET)},
-            lacks and self.file is not None,
-        )
+        return _arrived, (members, lacks and self.file is not None)
 
 
 SHARED: Final = ("timeout", "max_retries", "max_connections", "limits", "adaptive")
@@ -171,14 +179,11 @@ def _profile(
         if named is None:
             return None
         raise ConfigError(f"{path} has no profile {name!r}{_like(name, profiles)}")
-    try:
-        return _of_table(path, f"profile.{name}" if name != DEFAULT else DEFAULT, name, table)
-    finally:
-        del document, profiles, table  # a traceback records the locals
+    return _of_table(path, f"profile.{name}" if name != DEFAULT else DEFAULT, name, table)
 
 
 def _document(path: str, *, must: bool) -> dict[str, Any] | None:
-    """Read a file; None when it is not there and does not have to be."""
+    """Read a file, keys hidden; None when it is not there and does not have to be."""
     problem = text = found = None
     try:
         # A pipe that nobody writes to is not waited for.
@@ -216,7 +221,7 @@ def _parsed(text: bytes) -> tuple[dict[str, Any] | None, str]:
     import tomllib
 
     try:
-        return tomllib.loads(text.decode("utf-8-sig")), ""
+        return _hide(tomllib.loads(text.decode("utf-8-sig"))), ""
     except UnicodeDecodeError:
         return None, "is not UTF-8"
     except tomllib.TOMLDecodeError as error:
@@ -226,24 +231,27 @@ def _parsed(text: bytes) -> tuple[dict[str, Any] | None, str]:
         del text
 
 
+def _hide(table: dict[str, Any]) -> dict[str, Any]:
+    """Hide the keys of all profiles, before anything else is looked at."""
+    for name in table:
+        if name in KEYS and not isinstance(table[name], dict):
+            table[name] = hidden(table[name])
+        elif isinstance(table[name], dict):
+            inner = table[name]
+            table[name] = {each: hidden(inner[each]) for each in inner} if name in KEYS else inner
+            _hide(inner)
+            del inner
+    return table
+
+
 def _holds_secret(table: Mapping[str, Any]) -> bool:
     """Whether there is a key in the document, in whatever profile."""
-    for name, value in table.items():
-        if name in {"api_key", "passphrase"}:
-            if not _refers(value):
-                return True
-        elif isinstance(value, Mapping):
-            inner = cast("Mapping[str, Any]", value)
-            if name == "api_keys":
-                if not all(map(_refers, inner.values())):
-                    return True
-            elif _holds_secret(inner):
-                return True
-    return False
-
-
-def _refers(value: object) -> bool:
-    return isinstance(value, str) and (not value or value.startswith("vault:"))
+    return any(
+        _holds_secret(cast("Mapping[str, Any]", value))
+        if isinstance(value, Mapping)
+        else isinstance(value, (Secret, Unusable)) and bool(value)
+        for value in table.values()
+    )
 
 
 def _profiles(path: str, document: Mapping[str, Any]) -> dict[str, Any]:
@@ -261,49 +269,39 @@ def _profiles(path: str, document: Mapping[str, Any]) -> dict[str, Any]:
 
 def _of_table(path: str, where: str, name: str, table: Any) -> OstiaryConfig:
     """Read one profile; errors name the table and the key."""
-    members: dict[str, Any] = {}
-    known = dict.fromkeys((*DOMAINS, *SHARED, "trace"))
-    try:
-        _check_table(path, where, table, known)
-        for key, value in table.items():
-            if key not in SECTIONS:
-                members[key] = value
-                continue
-            kind = SECTIONS[key]
-            place = f"{where}.{key}"
-            allowed = {each: None for each in kind.__struct_fields__ if each not in IN_CODE}
-            _check_table(path, place, value, allowed)
-            members[key] = _converted(path, place, value, kind)
-        shared = {key: members[key] for key in members if key not in SECTIONS}
-        read: OstiaryConfig = _converted(path, where, shared, OstiaryConfig)
-        sections = {key: members[key] for key in members if key in SECTIONS}
-        return msgspec.structs.replace(read, **sections, profile=name, file=path)
-    finally:
-        del members, table  # a traceback records the locals
+    _check_table(path, where, table, dict.fromkeys((*DOMAINS, *SHARED, "trace")))
+    sections: dict[str, Any] = {}
+    for domain, kind in SECTIONS.items():
+        if domain in table:
+            place = f"{where}.{domain}"
+            allowed = dict.fromkeys(each for each in kind.__struct_fields__ if each not in IN_CODE)
+            _check_table(path, place, table[domain], allowed)
+            sections[domain] = _converted(path, place, table[domain], kind)
+    shared = {key: value for key, value in table.items() if key not in SECTIONS}
+    read: OstiaryConfig = _converted(path, where, shared, OstiaryConfig)
+    return msgspec.structs.replace(read, **sections, profile=name, file=path)
 
 
 def _check_table(path: str, where: str, table: Any, known: Mapping[str, None]) -> None:
-    try:
-        if not isinstance(table, Mapping):
-            raise ConfigError(f"{path}: [{where}] is a table, not {type(table).__name__}")
-        for key in cast("Mapping[str, Any]", table):
-            if key not in known:
-                raise ConfigError(f"{path}: [{where}]: unknown key {key!r}{nearest(key, known)}")
-        if "limits" in table:
-            sizes = dict.fromkeys(Limits.__struct_fields__)
-            _check_table(path, f"{where}.limits", table["limits"], sizes)
-    finally:
-        del table  # a traceback records the locals
+    if not isinstance(table, Mapping):
+        raise ConfigError(f"{path}: [{where}] is a table, not {type(table).__name__}")
+    for key in cast("Mapping[str, Any]", table):
+        if key not in known:
+            raise ConfigError(f"{path}: [{where}]: unknown key {key!r}{nearest(key, known)}")
+    if "limits" in table:
+        sizes = dict.fromkeys(Limits.__struct_fields__)
+        _check_table(path, f"{where}.limits", table["limits"], sizes)
 
 
-def _converted(path: str, where: str, table: Any, kind: Any) -> Any:
-    try:
-        return _decoders.convert(table, kind)
-    except (msgspec.ValidationError, OstiaryError) as error:
-        problem = str(error)
-    finally:
-        del table  # a traceback records the locals
-    # Outside the handler: its exception may hold what it failed on.
+def _converted(path: str, where: str, table: Mapping[str, Any], kind: Any) -> Any:
+    keys = {name: table[name] for name in KEYS if name in table}
+    problem = next((f"{k} {v.problem}" for k, v in keys.items() if isinstance(v, Unusable)), None)
+    if problem is None:
+        try:
+            plain = {name: value for name, value in table.items() if name not in keys}
+            return msgspec.structs.replace(_decoders.convert(plain, kind), **keys)
+        except (msgspec.ValidationError, OstiaryError) as error:
+            problem = str(error)
     raise ConfigError(f"{path}: [{where}]: {problem}")
 
 

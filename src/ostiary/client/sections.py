@@ -44,6 +44,7 @@ else:
 __all__ = [
     "DOMAINS",
     "IN_CODE",
+    "KEYS",
     "SECTIONS",
     "GatewaySection",
     "GovernanceSection",
@@ -67,7 +68,7 @@ IN_CODE: Final = frozenset(
 """Members that no file can hold and no pickle takes along, but for `access` and `models`."""
 
 _TIMES: Final = frozenset({"timeout", "idle_timeout", "total_timeout"})
-_KEYS: Final = ("api_key", "api_keys", "passphrase")
+KEYS: Final = ("api_key", "api_keys", "passphrase")
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -81,7 +82,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
     ssl_context: Context = UNSET
 
     def __post_init__(self) -> None:
-        for name in _KEYS:
+        for name in KEYS:
             found: Any = getattr(self, name, UNSET)
             kept: Any = found
             if name == "api_keys" and isinstance(found, Mapping):
@@ -102,7 +103,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
 
     def secrets(self) -> frozenset[str]:
         """Return the names of the members that hold a secret, and not where one lies."""
-        return frozenset(name for name in _KEYS if _is_secret(getattr(self, name, UNSET)))
+        return frozenset(name for name in KEYS if _is_secret(getattr(self, name, UNSET)))
 
     def portable(self) -> Section:
         """Return a copy that may be pickled: without secrets, TLS context and hooks."""
