@@ -24,13 +24,13 @@ from .config import (
 )
 from .errors import InvalidArgumentError
 from .http._heads import HeaderLines
+from .http.connections import AsyncConnections, Connections
 from .secret import Secret
 
 if TYPE_CHECKING:
     import ssl
     from typing import Self
 
-    from .http import AsyncConnections, Connections
     from .http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from .http.settings import Parser
 
@@ -60,6 +60,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
     headers: GivenHeaders = None
     keys: KeySource | None = None
     connections: AsyncConnections | Connections | None = None
+    adaptive: bool = False
 
     family: ClassVar[Mapping[Any, Any]] = {}
     """The domain's class for each shared error."""
@@ -99,6 +100,7 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             "headers": headers,
             "credentials": credentials,
             "connections": self.connections,
+            "adaptive": self.adaptive,
             "user_agent": self.user_agent,
             "timeout": self.timeout,
             "idle_timeout": self.idle_timeout,
@@ -115,8 +117,16 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
         }
 
     def alone(self) -> Self:
-        """Return a copy for a client of the other colour, which can share none of this."""
+        """Return a copy for a client that can share neither keys nor connections."""
         return msgspec.structs.replace(self, keys=None, connections=None)
+
+    def for_threads(self) -> Self:
+        """Return a copy for a blocking client beside one of either colour."""
+        keys = self.keys
+        if isinstance(self.api_key, Reference):
+            keys = getattr(keys, "for_threads", lambda: keys)()
+        shared = self.connections if isinstance(self.connections, Connections) else None
+        return msgspec.structs.replace(self, keys=keys, connections=shared)
 
     def portable(self) -> Self:
         """Return a copy that may be pickled: without key, TLS context and hooks.

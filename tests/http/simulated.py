@@ -7,7 +7,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from ostiary.http._limits.learning import Learning
+from ostiary._limit import AdaptiveLimit
 
 __all__ = ["ROUTE", "Simulation", "always", "exponential"]
 
@@ -32,7 +32,7 @@ class Simulation:
         clients: int = 1000,
         backlog: int | None = None,
     ) -> None:
-        self.learning = Learning(most)
+        self.limit = AdaptiveLimit(most)
         self.work = work
         self.workers = workers
         self.clients = clients
@@ -62,8 +62,8 @@ class Simulation:
                 self._busy -= 1
             else:
                 self.refused += 1
-            self.learning.answered(round_, route, self._now - sent, status)
-            self.limits.append(self.learning.limit)
+            self.limit.answered(round_, route, self._now - sent, status)
+            self.limits.append(self.limit.now)
             self.took.append(self._now - sent)
         self.rate = (len(self.took) - self.refused) / (self._now - since)
 
@@ -74,9 +74,9 @@ class Simulation:
 
     def _send(self) -> None:
         self._serve()
-        while self._under_way < min(self.clients, self.learning.limit):
+        while self._under_way < min(self.clients, self.limit.now):
             self._under_way += 1
-            round_ = self.learning.sent(self._under_way)
+            round_ = self.limit.sent(self._under_way)
             route, seconds = self.work()
             idle = self.workers - self._busy
             if self.backlog is not None and len(self._queue) >= self.backlog + max(idle, 0):

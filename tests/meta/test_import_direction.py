@@ -25,7 +25,7 @@ FLOORS: list[set[str]] = [
     {"_api_key"},
     {"telemetry"},
     {"_wire"},
-    {"_pool"},
+    {"_pool", "_limit"},
     {"_io"},
     {"_retry", "_route", "_model"},
     {"_refusal"},
@@ -47,7 +47,7 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # (tests/meta/test_import_cost.py).
 OF_THE_PACKAGE = {"errors", "secret", "client"}
 # Narrower than their place on the list: decisions and bytes know no configuration.
-ONLY = {"_wire": {"errors", "_decoders"}, "_retry": {"errors"}, "_pool": {"errors"}}
+ONLY = {"_wire": {"errors", "_decoders"}, "_retry": {"errors"}, "_pool": {"errors"}, "_limit": set()}
 
 # No clock, no socket, no lock, no event loop where bytes and decisions are made.
 IMPURE = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time"}
@@ -58,6 +58,7 @@ PURE_ROOMS = {
     "telemetry",
     "_wire",
     "_pool",
+    "_limit",
     "_retry",
     "_route",
     "_refusal",

@@ -177,6 +177,7 @@ class AsyncGatewayClient:
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: AsyncConnections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened and no token is read.
 
@@ -216,6 +217,7 @@ class AsyncGatewayClient:
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 
@@ -523,7 +525,8 @@ class AsyncGatewayClient:
         if not self._gateway:
             return False
         arguments = self._behaviour.pool_arguments(retries=False)
-        arguments |= {"timeout": timeout, "max_connections": 1}
+        # It does not stand in the line whose reason it may be asked for.
+        arguments |= {"timeout": timeout, "max_connections": 1, "adaptive": False}
         pool = _pool_of(self._access.get_endpoint("health"), **arguments)
         try:
             await pool.call(HEALTH)

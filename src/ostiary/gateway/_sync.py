@@ -174,6 +174,7 @@ class GatewayClient:
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: Connections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened and no token is read.
 
@@ -213,6 +214,7 @@ class GatewayClient:
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 
@@ -516,7 +518,8 @@ class GatewayClient:
         if not self._gateway:
             return False
         arguments = self._behaviour.pool_arguments(retries=False)
-        arguments |= {"timeout": timeout, "max_connections": 1}
+        # It does not stand in the line whose reason it may be asked for.
+        arguments |= {"timeout": timeout, "max_connections": 1, "adaptive": False}
         pool = _pool_of(self._access.get_endpoint("health"), **arguments)
         try:
             pool.call(HEALTH)

@@ -136,11 +136,13 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
     headers: GivenHeaders = None
     keys: KeySource | None = None
     connections: AsyncConnections | Connections | None = None
+    adaptive: bool = False
 
     def pool_arguments(self, *, retries: bool = True) -> dict[str, Any]:
         """Return what a pool is made with, beside base URL, headers, credentials and family."""
         return {
             "connections": self.connections,
+            "adaptive": self.adaptive,
             "timeout": self.timeout,
             "idle_timeout": self.idle_timeout,
             "total_timeout": self.total_timeout,
@@ -168,6 +170,7 @@ class Behaviour(msgspec.Struct, frozen=True, kw_only=True):
         arguments = msgspec.structs.replace(
             self,
             connections=None,
+            adaptive=False,  # of an endpoint that is none, nothing is learned
             timeout=TIMEOUT if self.timeout is UNSET else self.timeout,
             max_retries=MAX_RETRIES if self.max_retries is None else self.max_retries,
         ).pool_arguments()

@@ -96,6 +96,7 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: AsyncConnections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -132,6 +133,7 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

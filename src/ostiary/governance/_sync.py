@@ -98,6 +98,7 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: Connections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -134,6 +135,7 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

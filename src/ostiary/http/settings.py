@@ -30,7 +30,7 @@ from ..config import (
 from ..errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from ._limits.gate import Way
+    from .._io.gate import Way
 
 __all__ = ["Parser", "PoolSettings"]
 
@@ -71,7 +71,7 @@ class PoolSettings(msgspec.Struct, frozen=True, kw_only=True):
         """Return a way through the limit that the process learns for this address, if any."""
         if not self.adaptive:
             return None
-        from ._limits.gate import way_to
+        from .._io.gate import way_to
 
         patience = math.inf if self.pool_timeout is None else self.pool_timeout
         return way_to(self.address, self.max_connections, patience)

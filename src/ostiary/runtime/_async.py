@@ -75,6 +75,7 @@ class AsyncRuntimeClient(
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: AsyncConnections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -105,6 +106,7 @@ class AsyncRuntimeClient(
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

@@ -77,6 +77,7 @@ class RuntimeClient(
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: Connections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -107,6 +108,7 @@ class RuntimeClient(
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

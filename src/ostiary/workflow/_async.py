@@ -69,6 +69,7 @@ class AsyncWorkflowClient(
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: AsyncConnections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -103,6 +104,7 @@ class AsyncWorkflowClient(
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

@@ -69,6 +69,7 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls, DomainClient[Workflo
         headers: Mapping[str, str | Secret] | None = None,
         keys: KeySource | None = None,
         connections: Connections | None = None,
+        adaptive: bool = False,
     ) -> None:
         """Describe a client; nothing is opened.
 
@@ -103,6 +104,7 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls, DomainClient[Workflo
                 headers=lines,
                 keys=keys,
                 connections=connections,
+                adaptive=adaptive,
             )
         )
 

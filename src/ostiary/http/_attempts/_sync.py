@@ -24,12 +24,12 @@ from .._replies import MAX_BODY, RETRYABLE, refusal, retry_after
 from ..hooks import RequestInfo, ResponseInfo, RetryInfo
 
 if TYPE_CHECKING:
+    from ..._io.gate import Turn, Way
     from ..._route import Fail
     from ..._wire.headers import Headers
     from ..._wire.request import RequestHead
     from ..._wire.slab import View
     from ...config import BaseUrl
-    from .._limits.gate import Turn, Way
 
 __all__ = ["Attempts", "ResponseStream"]
 

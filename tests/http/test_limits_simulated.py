@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ostiary.http._limits.learning import OVERLOADED, Learning
+from ostiary._limit import OVERLOADED, AdaptiveLimit
 from tests.http.simulated import ROUTE, Simulation, always, exponential
 
 STATUSES = st.sampled_from([200, 200, 200, 204, 304, 404, 429, 500, 503, None])
@@ -20,30 +20,30 @@ ANSWERS = st.tuples(
 )
 
 
-def answer(learning: Learning, times: int, seconds: float, status: int | None = 200) -> None:
+def answer(limit: AdaptiveLimit, times: int, seconds: float, status: int | None = 200) -> None:
     """Answer requests of the present round, as many under way as may be."""
     for _ in range(times):
-        round_ = learning.sent(learning.limit)
-        learning.answered(round_, ROUTE, seconds, status)
+        round_ = limit.sent(limit.now)
+        limit.answered(round_, ROUTE, seconds, status)
 
 
-def grown(limit: int) -> Learning:
-    """Return one that has grown to `limit`, its most, at a second an answer."""
-    learning = Learning(limit)
-    while learning.limit < limit:
-        answer(learning, 1, 1.0)
-    return learning
+def grown(most: int) -> AdaptiveLimit:
+    """Return one that has grown to `most`, at a second an answer."""
+    limit = AdaptiveLimit(most)
+    while limit.now < most:
+        answer(limit, 1, 1.0)
+    return limit
 
 
 @given(st.integers(1, 300), st.lists(ANSWERS, max_size=150))
 def test_whatever_a_server_does_the_limit_stays_within_its_bounds(
     most: int, answers: list[tuple[int, str, float, int | None]]
 ) -> None:
-    learning = Learning(most)
+    limit = AdaptiveLimit(most)
     for age, route, seconds, status in answers:
-        round_ = learning.sent(learning.limit)
-        learning.answered(round_ - age, route, seconds, status)
-        assert 1 <= learning.limit <= most
+        round_ = limit.sent(limit.now)
+        limit.answered(round_ - age, route, seconds, status)
+        assert 1 <= limit.now <= most
 
 
 # Seconds have no scale of their own: a millisecond and an hour are learned alike.
@@ -138,63 +138,63 @@ def test_it_learns_from_refusals(workers: int, each: float) -> None:
 
 @pytest.mark.parametrize("status", sorted(OVERLOADED))
 def test_a_burst_of_refusals_is_one_cut(status: int) -> None:
-    learning = grown(100)
-    rounds = [learning.sent(number) for number in range(1, 101)]
+    limit = grown(100)
+    rounds = [limit.sent(number) for number in range(1, 101)]
     for round_ in rounds:
-        learning.answered(round_, ROUTE, 0.001, status)
-    assert learning.limit == 70
-    learning.answered(learning.sent(1), ROUTE, 0.001, status)
-    assert learning.limit == 49
+        limit.answered(round_, ROUTE, 0.001, status)
+    assert limit.now == 70
+    limit.answered(limit.sent(1), ROUTE, 0.001, status)
+    assert limit.now == 49
 
 
 @pytest.mark.parametrize("status", [400, 401, 404, 500, 502])
 def test_a_refusal_for_another_reason_says_nothing_about_capacity(status: int) -> None:
-    learning = grown(20)
-    answer(learning, 200, 0.001, status)
-    assert learning.limit == 20
+    limit = grown(20)
+    answer(limit, 200, 0.001, status)
+    assert limit.now == 20
     # Above all not that answers usually come as quickly as that.
-    answer(learning, 200, 1.0)
-    assert learning.limit == 20
+    answer(limit, 200, 1.0)
+    assert limit.now == 20
 
 
 def test_a_limit_that_is_not_reached_does_not_grow() -> None:
-    learning = Learning(100)
-    before = learning.limit
+    limit = AdaptiveLimit(100)
+    before = limit.now
     for _ in range(1000):
-        learning.answered(learning.sent(before - 1), ROUTE, 1.0, 200)
-    assert learning.limit == before
+        limit.answered(limit.sent(before - 1), ROUTE, 1.0, 200)
+    assert limit.now == before
 
 
 def test_a_server_that_hangs_is_left_with_one_at_a_time_until_it_answers() -> None:
-    learning = grown(64)
-    answer(learning, 400, 30.0, None)
-    assert learning.limit == 1
-    answer(learning, 400, 30.0, None)
-    assert learning.limit == 1
-    answer(learning, 2000, 1.0)
-    assert learning.limit >= 50
+    limit = grown(64)
+    answer(limit, 400, 30.0, None)
+    assert limit.now == 1
+    answer(limit, 400, 30.0, None)
+    assert limit.now == 1
+    answer(limit, 2000, 1.0)
+    assert limit.now >= 50
 
 
 def test_who_gives_up_sooner_than_usual_blames_nobody() -> None:
-    learning = grown(64)
-    answer(learning, 1000, 0.5, None)
-    assert learning.limit == 64
-    fresh = Learning(64)
+    limit = grown(64)
+    answer(limit, 1000, 0.5, None)
+    assert limit.now == 64
+    fresh = AdaptiveLimit(64)
     answer(fresh, 1000, 30.0, None)  # what is usual here nobody knows yet
-    assert fresh.limit == 8
+    assert fresh.now == 8
 
 
 def test_one_slow_answer_is_not_held_against_a_server() -> None:
-    learning = grown(20)
+    limit = grown(20)
     for _ in range(50):
-        answer(learning, 39, 1.0)
-        answer(learning, 1, 60.0)
-        assert learning.limit >= 10
+        answer(limit, 39, 1.0)
+        answer(limit, 1, 60.0)
+        assert limit.now >= 10
 
 
 def test_paths_without_end_are_not_remembered() -> None:
-    learning = Learning(4)
+    limit = AdaptiveLimit(4)
     for number in range(10_000):
-        learning.answered(learning.sent(1), f"GET /items/{number}", 1.0, 200)
-    known = learning._routes
+        limit.answered(limit.sent(1), f"GET /items/{number}", 1.0, 200)
+    known = limit._routes
     assert len(known) <= 257

@@ -1,6 +1,6 @@
 """How many requests a server should have at once, learned from its answers alone.
 
-No clock, no lock, no waiting: `gate` has those. docs/limits.md tells the rule in words and
+No clock, no lock, no waiting: `_io/gate` has those. docs/limits.md tells the rule in words and
 where its parts come from. Times are seconds.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from typing import Final, final
 
-__all__ = ["OVERLOADED", "Learning"]
+__all__ = ["OVERLOADED", "AdaptiveLimit"]
 
 OVERLOADED: Final = frozenset({429, 503})
 """The statuses by which a server says that it has too much to do."""
@@ -81,7 +81,7 @@ class _Route:
 
 
 @final
-class Learning:
+class AdaptiveLimit:
     """The limit of one endpoint: at least 1, at most `most`, which may be raised.
 
     Each cut begins a new round, and only what was sent since is believed: the answers to what
@@ -111,13 +111,13 @@ class Learning:
         self._dipped_from: float | None = None
 
     @property
-    def limit(self) -> int:
+    def now(self) -> int:
         """How many may be under way."""
         return int(self._limit)
 
     def sent(self, under_way: int) -> int:
         """Note a request, with which `under_way` are; return the round it belongs to."""
-        if under_way >= self.limit:
+        if under_way >= self.now:
             self._full = True
         return self._round
 
@@ -186,7 +186,7 @@ class Learning:
 
     def _is_not_the_number(self, known: _Route) -> bool:
         """Whether slow answers have another reason than how many were under way."""
-        if self.limit == 1:
+        if self.now == 1:
             return True
         if known.suspected is None:
             known.suspected = self._limit, known.mean

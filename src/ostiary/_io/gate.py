@@ -1,7 +1,7 @@
 """Who may send now: one gate per endpoint, for every pool of this process that wants a limit.
 
 Threads and tasks of any event loop wait in one line and are let through in its order. What the
-limit is, `learning` decides; here are the lock, the clock and the forks.
+limit is, `_limit` decides; here are the lock, the clock and the forks.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Final, final
 
-from ..._io.sockets import forget_after_fork
-from ...errors import ClientStateError, DeadlineError
-from .learning import Learning
+from .._limit import AdaptiveLimit
+from ..errors import ClientStateError, DeadlineError
+from .sockets import forget_after_fork
 
 if TYPE_CHECKING:
     import asyncio
 
-    from ...config import Address
+    from ..config import Address
 
 __all__ = ["Turn", "Way", "way_to"]
 
@@ -57,10 +57,10 @@ class Turn:
 class _Gate:
     """The requests under way to one endpoint, and the line of those that wait."""
 
-    __slots__ = ("__weakref__", "_first_round", "_line", "_lock", "_under_way", "learning")
+    __slots__ = ("__weakref__", "_first_round", "_line", "_lock", "_under_way", "limit")
 
     def __init__(self, most: int) -> None:
-        self.learning = Learning(most)
+        self.limit = AdaptiveLimit(most)
         self.abandon()
         forget_after_fork(self)
 
@@ -71,7 +71,7 @@ class _Gate:
         self._lock = threading.RLock()
         self._line: deque[Turn] = deque()
         self._under_way = 0
-        self._first_round = self.learning.forget_sent()
+        self._first_round = self.limit.forget_sent()
 
     @property
     def waiting(self) -> int:
@@ -80,12 +80,12 @@ class _Gate:
     def allow(self, most: int) -> None:
         """Let the limit grow up to `most`, or to what another pool asked for if that is more."""
         with self._lock:
-            self.learning.most = max(self.learning.most, most)
+            self.limit.most = max(self.limit.most, most)
 
     def pass_now(self, turn: Turn, *, anyway: bool = False) -> bool:
         """Whether a request may be sent without waiting; if so, it is under way."""
         with self._lock:
-            if not anyway and (self._line or self._under_way >= self.learning.limit):
+            if not anyway and (self._line or self._under_way >= self.limit.now):
                 return False
             self._pass(turn)
             return True
@@ -126,12 +126,12 @@ class _Gate:
                 return
             self._under_way = max(0, self._under_way - 1)
             if answer is not None:
-                self.learning.answered(round_, turn.route, *answer)
+                self.limit.answered(round_, turn.route, *answer)
         self._serve()
 
     def _pass(self, turn: Turn) -> None:
         # In this order: an interrupt between the two must not leave a place taken for ever.
-        turn.round = self.learning.sent(self._under_way + 1)
+        turn.round = self.limit.sent(self._under_way + 1)
         self._under_way += 1
 
     def _serve(self) -> None:
@@ -142,11 +142,11 @@ class _Gate:
         """
         while self._line:
             with self._lock:
-                if not self._line or self._under_way >= self.learning.limit:
+                if not self._line or self._under_way >= self.limit.now:
                     return
                 turn = self._line.popleft()
                 left = turn.deadline - time.monotonic()
-                if self.learning.worth_sending(turn.route, left):
+                if self.limit.worth_sending(turn.route, left):
                     self._pass(turn)
             if not _ring(turn):
                 self.end(turn)
@@ -168,7 +168,7 @@ class Way:
     @property
     def limit(self) -> int:
         """How many requests may be under way now, those of other pools included."""
-        return self._gate.learning.limit
+        return self._gate.limit.now
 
     @property
     def waiting(self) -> int:
@@ -206,7 +206,7 @@ class Way:
             return turn
         import asyncio
 
-        from ..._io.aio import within
+        from .aio import within
 
         future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         until = min(deadline, time.monotonic() + self._patience)
