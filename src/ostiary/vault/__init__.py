@@ -5,6 +5,7 @@ Speaks the SanctumAI protocol (docs/protocol.md); the names of its guide work he
 
 from __future__ import annotations
 
+from .. import __version__
 from ._async import AsyncLease, AsyncVaultClient
 from ._sync import Lease, VaultClient
 from .errors import (
@@ -74,4 +75,5 @@ __all__ = [
     "VaultSizeLimitError",
     "VaultStateError",
     "VaultTransportError",
+    "__version__",
 ]
