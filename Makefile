@@ -41,7 +41,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 help: ## list the verbs
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 
-demo: $(STAMPS)/built $(STAMPS)/examples ## 200 agents against the services of all five domains, then one table
+demo: $(STAMPS)/built $(STAMPS)/examples ## 500 agents against the services of all five domains, a secret scan, the figures
 	@$(PY) -m examples.demo $(ARGS)
 
 test: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/node ## the whole test suite

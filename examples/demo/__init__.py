@@ -1,1 +1,1 @@
-"""200 agents against everything that is open, then one table: `python -m examples.demo`."""
+"""500 agents against everything that is open, then the figures: `python -m examples.demo`."""

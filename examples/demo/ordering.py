@@ -1,8 +1,4 @@
-"""What an agent does with the workflow server, on an event loop and on a thread.
-
-Once it asks for a person's leave, has it given by somebody else, and uses it. In each round it
-has a workflow of three tasks run, and reports that; whatever comes back must be its own.
-"""
+"""What an agent tells the workflow server, and what it must be told: its leave, its workflow."""
 
 from __future__ import annotations
 
@@ -10,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from ostiary.workflow import (
     Action,
-    AsyncWorkflowClient,
     GoalGuardState,
     GuardDecision,
     PolicyContext,
@@ -22,7 +17,6 @@ from ostiary.workflow import (
     TaskType,
     TelemetryEventType,
     TelemetryPipeline,
-    WorkflowClient,
     WorkflowExecutionResult,
     WorkflowSpec,
 )
@@ -108,49 +102,3 @@ def ran(
         raise DemoError("a workflow has tasks that it had not")
     pipeline.event(TelemetryEventType.CUSTOM, {"task": task}, workflow_id=result.workflow_id)
     agent.flows += 1
-
-
-# --- on an event loop
-
-
-async def ask_on_loop(
-    agent: Agent, flows: AsyncWorkflowClient, person: AsyncWorkflowClient
-) -> None:
-    action, principal = risky(agent)
-    with agent.workflow.call():
-        token = await flows.request_approval(action, principal, REASON)
-    with agent.workflow.call():
-        await person.approve(token)
-    with agent.workflow.call():
-        decision = await flows.evaluate_policy(judged(action, principal), approval_token=token)
-    passed(agent, decision)
-
-
-async def order_on_loop(
-    agent: Agent, flows: AsyncWorkflowClient, pipeline: TelemetryPipeline, task: str
-) -> None:
-    with agent.workflow.call():
-        result = await flows.execute_workflow(written(agent, task), correlation_id=agent.name)
-    ran(agent, task, result, pipeline)
-
-
-# --- the same on a thread
-
-
-def ask_on_thread(agent: Agent, flows: WorkflowClient, person: WorkflowClient) -> None:
-    action, principal = risky(agent)
-    with agent.workflow.call():
-        token = flows.request_approval(action, principal, REASON)
-    with agent.workflow.call():
-        person.approve(token)
-    with agent.workflow.call():
-        decision = flows.evaluate_policy(judged(action, principal), approval_token=token)
-    passed(agent, decision)
-
-
-def order_on_thread(
-    agent: Agent, flows: WorkflowClient, pipeline: TelemetryPipeline, task: str
-) -> None:
-    with agent.workflow.call():
-        result = flows.execute_workflow(written(agent, task), correlation_id=agent.name)
-    ran(agent, task, result, pipeline)

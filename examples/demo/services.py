@@ -15,14 +15,17 @@ from typing import Any
 import msgspec
 
 from ostiary import Secret
-from ostiary.gateway import GatewayAccess, access_from_environment
+from ostiary.devserver.admin import AdminClient
 from ostiary.http import Pool, RequestInfo
+from ostiary.vault import keys
 
 CREDENTIALS = {
     "demo/openai": Secret("sk-demo-0123456789"),
     "demo/github": Secret("ghp-demo-0123456789"),
     "demo/webhook": Secret("whsec-demo-0123456789"),
 }
+# Who the clients' own keys are lent to.
+MEMBER = "demonstration"
 # Of one call. More than the default: a starved machine is no failure.
 TIMEOUT = 120.0
 STOP_SECONDS = 10.0
@@ -89,7 +92,9 @@ class Services:
     """Where the services are, and how often two of them were sent a request."""
 
     ready: Ready
-    requests: itertools.count[int] = field(default_factory=itertools.count)
+    member: Path
+    """The key file by which the clients' own keys are lent to them."""
+    governance_requests: itertools.count[int] = field(default_factory=itertools.count)
     runtime_requests: itertools.count[int] = field(default_factory=itertools.count)
 
     @property
@@ -97,45 +102,57 @@ class Services:
         """The vault's socket."""
         return Path(self.ready.socket)
 
-    def governance(self) -> dict[str, Any]:
-        """Return what a governance client is made with."""
+    def admit(self, admin: AdminClient) -> None:
+        """Put what agents lease into the vault, and the services' keys, for the clients alone."""
+        for path, value in CREDENTIALS.items():
+            admin.put(path, value)
+        files = {
+            "governance": self.ready.governance.token_file,
+            "runtime": self.ready.runtime.token_file,
+            "workflow": self.ready.workflow.token_file,
+            "person": self.ready.workflow.approver_file,
+        }
+        for name, file in files.items():
+            admin.put(f"services/{name}", Path(file).read_text("ascii").strip())
+        key = keys.generate()
+        keys.save(key, self.member)
+        admin.agent_add(MEMBER, key.public_key_hex, allow=["services/*"])
+
+    def client(self, *, person: bool = False) -> dict[str, Any]:
+        """Return what one client of all five domains is made with: the agents', or a person's.
+
+        No key stands in it: they are lent by the vault when they are needed.
+        """
+        workflow = "person" if person else "workflow"
         return {
-            "base_url": self.ready.governance.unix_url,
-            "api_key": Secret(Path(self.ready.governance.token_file).read_text("ascii").strip()),
             "timeout": TIMEOUT,
-            "strict": True,  # events out of order are an error
-            "on_request": self.count,
+            "vault": {
+                "agent_name": MEMBER,
+                "socket_path": self.socket,
+                "key_path": self.member,
+            },
+            "governance": {
+                "base_url": self.ready.governance.unix_url,
+                "api_key": "vault:services/governance",
+                "strict": True,  # events out of order are an error
+                "on_request": lambda info: self._count(self.governance_requests, info),
+            },
+            "gateway": {},  # it stands in the environment, as the gateway's own tools write it
+            "runtime": {
+                "base_url": self.ready.runtime.unix_url,
+                "api_key": "vault:services/runtime",
+                "on_request": lambda info: self._count(self.runtime_requests, info),
+            },
+            "workflow": {
+                "base_url": self.ready.workflow.unix_url,
+                "api_key": f"vault:services/{workflow}",
+            },
         }
 
-    def count(self, info: RequestInfo) -> None:
-        """Be told of every attempt, on whatever thread: one step of a counter is one step."""
-        next(self.requests)
-
-    def runtime(self) -> dict[str, Any]:
-        """Return what a runtime client is made with."""
-        return {
-            "api_key": Secret(Path(self.ready.runtime.token_file).read_text("ascii").strip()),
-            "base_url": self.ready.runtime.unix_url,
-            "timeout": TIMEOUT,
-            "on_request": self.count_runtime,
-        }
-
-    def count_runtime(self, info: RequestInfo) -> None:
-        next(self.runtime_requests)
-
-    def workflow(self, *, person: bool = False) -> dict[str, Any]:
-        """Return what a workflow client is made with: the agents', or that of a person."""
-        ready = self.ready.workflow
-        file = Path(ready.approver_file if person else ready.token_file)
-        return {
-            "api_key": Secret(file.read_text("ascii").strip()),
-            "base_url": ready.unix_url,
-            "timeout": TIMEOUT,
-        }
-
-    def access(self) -> GatewayAccess:
-        """Return the way to the gateway that the run's environment describes."""
-        return access_from_environment(self.ready.gateway.environment)
+    @staticmethod
+    def _count(counter: itertools.count[int], info: RequestInfo) -> None:
+        # Told of every attempt, on whatever thread: one step of a counter is one step.
+        next(counter)
 
     def used(self) -> Used:
         """Return what the gateway has counted for the run so far: its chats."""
@@ -164,7 +181,14 @@ def services_at(home: Path) -> Generator[Services]:
         if not line:
             child.wait(STOP_SECONDS)
             raise DemoError(f"the services did not start:\n{log.read_text(errors='replace')}")
-        yield Services(msgspec.json.decode(line, type=Ready))
+        ready = msgspec.json.decode(line, type=Ready)
+        # As `eval "$(ostiary env)"` does, in this process and those it starts; and nobody's own
+        # profiles are read.
+        ours = {"XDG_CONFIG_HOME": str(home.parent)}
+        environment = clean_environment() | ready.gateway.environment | ours
+        os.environ.clear()
+        os.environ.update(environment)
+        yield Services(ready, home.parent / "member.key")
     finally:
         child.terminate()
         try:

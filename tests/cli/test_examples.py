@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -12,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from examples.demo.screen import NEXT
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
@@ -86,10 +89,10 @@ def test_use(user_home: Path) -> None:
     assert not list(user_home.iterdir()), "its vault was temporary"
 
 
-def rows_of(table: str) -> dict[str, tuple[str, ...]]:
-    """Return the demonstration's table, by the first column."""
-    lines = [re.split(" *│ *", line)[1:-1] for line in table.splitlines() if "│" in line]
-    return {name: tuple(cells) for name, *cells in lines}
+def rows_of(shown: str) -> dict[str, tuple[str, ...]]:
+    """Return the rows of the demonstration's tables, by the first column."""
+    lines = [re.split(" {2,}", line.strip()) for line in shown.splitlines()]
+    return {name: tuple(cells) for name, *cells in lines if cells}
 
 
 def number(shown: str) -> int:
@@ -185,63 +188,68 @@ def test_workflow_async(user_home: Path) -> None:
 
 
 def test_demo(user_home: Path) -> None:
-    few = ("--agents", "10", "--threads", "3", "--seconds", "1", "--no-scan")
+    few = ("--agents", "10", "--threads", "3", "--rounds", "2", "--no-scan")
     done = run(DEMO, user_home, *few)
     assert done.returncode == 0, done.stdout + done.stderr
-    table = rows_of(done.stdout)
-    assert table["errors"][0] == "0"
-    assert table["audit chain"][1] == "verified"
-    begin = list(table).index("leases granted")
-    both = dict(list(table.items())[begin:-2])
-    assert len(both) == 21
-    assert [name for name, (here, there, *_) in both.items() if here != there] == []
-    counted = {name: number(here) for name, (here, *_) in both.items()}
-    rounds = counted["leases granted"] // 3
-    assert rounds >= 10
-    assert counted["leases given back"] == 3 * rounds
+    assert done.stderr == ""
+    assert "errors: 0; counts that differ: 0 of 23\n" in done.stdout
+    rows = rows_of(done.stdout)
+    calls = {"vault": 160, "governance": 60, "gateway": 40, "runtime": 150, "workflow": 50}
+    assert {domain: number(rows[domain][0]) for domain in calls} == calls
+    assert number(rows["all"][0]) == sum(calls.values())
+    assert {rows[domain][1] for domain in (*calls, "all")} == {"0"}
+    assert number(rows["gateway"][3]) > 0, "tokens per second"
+    assert all(rows[domain][-1].endswith(" ms") for domain in calls), "CPU per call"
+
+    both = {name: cells[:2] for name, cells in rows.items() if cells[-1] == "same"}
+    assert len(both) == 23
+    assert {name for name, (here, there) in both.items() if here != there} == set()
+    counted = {name: number(here) for name, (here, _) in both.items()}
+    # Ten of two rounds, and one of twenty that is alone.
+    agents, rounds = 11, 40
+    assert counted["calls made, and due"] == sum(calls.values()) + 20 * 19 + 8
+    assert counted["leases granted"] == counted["leases given back"] == 3 * rounds
+    assert counted["keys lent to the clients, and returned"] > 0
     assert counted["allowed"] == 2 * rounds
     assert counted["throttled"] + counted["blocked, as is due"] == rounds
     assert counted["events of streams"] == 10 * rounds
-    assert counted["traces read back"] >= 20
+    assert counted["traces read back"] >= 2 * agents
     assert counted["answers of models"] == 2 * rounds
     assert counted["tokens to models"] > counted["tokens from models"] > 20 * rounds
-    assert (
-        counted["agents registered"] == counted["signed tools"] == counted["approvals used"] == 10
-    )
+    once = ("agents registered", "signed tools", "approvals used")
+    assert [counted[name] for name in once] == [agents] * 3
     kept = ("tasks done", "secrets of agents", "sentences kept", "workflows run", "events reported")
     assert [counted[name] for name in kept] == [rounds] * 5
     assert counted["tasks of workflows"] == 3 * rounds
-    of_runtime = 5 * rounds + 5 * 10
-    assert counted["asked of the runtime"] > of_runtime
-    calls = (8 * rounds, 3 * rounds, 2 * rounds, of_runtime, rounds + 3 * 10)
-    assert tuple(map(number, table["calls"])) == calls
     assert not list(user_home.iterdir()), "nothing is left behind"
+
+
+def test_where_the_demo_says_to_look_next() -> None:
+    for where in NEXT.values():
+        for one in where.split(", "):
+            assert one.startswith(("ostiary ", "make ")) or (ROOT / one).exists(), one
 
 
 def test_a_demo_with_a_repository(user_home: Path, tmp_path: Path) -> None:
     pytest.importorskip("detect_secrets", reason="the group examples is not installed")
-    repository = tmp_path / "app"
+    repository, report = tmp_path / "app", tmp_path / "out" / "found.sarif"
     repository.mkdir()
     (repository / "deploy.py").write_text('KEY = "AKIA' + "2E0A8F3B244C9986" + '"\n')
-    few = ("--agents", "2", "--threads", "1", "--seconds", "0.1")
-    done = run(DEMO, user_home, *few, "--repo", str(repository))
+    (repository / "later.py").write_text('KEY = "AKIA' + "2E0A8F3B244C9987" + '"\n')
+    few = ("--agents", "2", "--threads", "2", "--files", "1")
+    done = run(DEMO, user_home, *few, "--repo", str(repository), "--report", str(report))
     assert done.returncode == 0, done.stdout + done.stderr
-    table = rows_of(done.stdout)
-    assert table["errors"][0] == "0"
-    assert table["findings"][:3] == ("1", "1", "same")
-    assert table["put into the vault"][:3] == ("1", "1", "same")
-    said = table["tokens it said"]
-    assert said[0] == said[1] != "0"
-    assert table["judged by a model"][0] == table["files read"][0] == "1"
-    assert "AKIA" not in done.stdout + done.stderr
+    assert "errors: 0; counts that differ: 0 of 27\n" in done.stdout
+    rows = rows_of(done.stdout)
+    assert rows["findings, and in the SARIF"] == ("1", "1", "same")
+    assert rows["put into the vault"] == ("1", "1", "same")
+    assert "1 files, 1 findings judged by a model: 1 of level error" in done.stdout
+    assert "  deploy.py:1: " in done.stdout
+    (found,) = json.loads(report.read_text())["runs"][0]["results"]
+    place = found["locations"][0]["physicalLocation"]
+    assert place["artifactLocation"]["uri"] == "deploy.py"
+    assert "AKIA" not in done.stdout + done.stderr + report.read_text()
     assert not list(user_home.iterdir())
-
-
-def test_a_demo_on_threads_alone(user_home: Path) -> None:
-    few = ("--agents", "2", "--threads", "2", "--seconds", "0.1", "--no-scan")
-    done = run(DEMO, user_home, *few)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert rows_of(done.stdout)["errors"][0] == "0"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -249,7 +257,7 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
     user_home: Path, number: signal.Signals
 ) -> None:
     process = subprocess.Popen(
-        [*started(DEMO), "--agents", "5", "--seconds", "600"],
+        [*started(DEMO), "--agents", "5", "--threads", "2", "--rounds", "100000"],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -279,7 +287,7 @@ def test_a_demo_that_is_stopped_leaves_nothing_behind(
 
 def test_the_demo_refuses_figures_it_cannot_mean(user_home: Path) -> None:
     for wrong in (
-        *(("--agents", "0"), ("--agents", "1001"), ("--seconds", "0")),
+        *(("--agents", "0"), ("--agents", "1001"), ("--rounds", "0"), ("--files", "0")),
         ("--agents", "3", "--threads", "4"),
     ):
         assert run(DEMO, user_home, *wrong).returncode == 2

@@ -166,7 +166,7 @@ def test_unused_rules_and_orphans_are_reported(tmp_path: Path) -> None:
 @needs_ruff
 def test_a_tree_without_sources_is_an_error(tmp_path: Path) -> None:
     tree(tmp_path, "").with_name("_async.py").unlink()
-    assert unasync.run(tmp_path, check=True) == ["there is no src/**/_async.py to read"]
+    assert unasync.run(tmp_path, check=True) == ["there is no _async.py to read in src or examples"]
 
 
 @needs_ruff
