@@ -106,6 +106,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
             "idle_timeout": self.idle_timeout,
             "max_retries": self.max_retries,
             "max_connections": self.max_connections,
+            # A fleet's calls come and go together: what is closed now is opened again at once.
+            "max_idle": self.max_connections,
             "limits": self.limits,
             "parser": self.parser,
             "ssl_context": self.ssl_context,

@@ -38,7 +38,7 @@ class AsyncTwin:
     __slots__ = ("_made", "_pool", "_settings")
 
     def __init__(self, settings: GovernanceSettings, pool: AsyncPool) -> None:
-        self._settings = settings.alone()
+        self._settings = settings
         self._pool = pool
         self._made: dict[str, GovernanceClient] = {}
 
@@ -51,7 +51,9 @@ class AsyncTwin:
             from ._sync import GovernanceClient
 
             # Two threads that meet here agree on one.
-            made = self._made.setdefault("client", GovernanceClient.made_from(self._settings))
+            made = self._made.setdefault(
+                "client", GovernanceClient.made_from(self._settings.for_threads())
+            )
         return made
 
     def close(self) -> None:

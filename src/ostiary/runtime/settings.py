@@ -131,10 +131,6 @@ class RuntimeSettings(HttpSettings, frozen=True, kw_only=True):
 
         return f"symbiont-sdk-python/ostiary-{ostiary.__version__}"
 
-    def pool_arguments(self) -> dict[str, Any]:
-        """Return what a pool is made with, beside the base URL; the key is hidden in it."""
-        return {**super().pool_arguments(), "max_idle": self.max_connections}
-
     def arrived(self) -> RuntimeSettings:
         """Return a copy for where it was unpickled: with the API key that is found there."""
         if self.api_key is not None:

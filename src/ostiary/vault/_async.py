@@ -44,6 +44,10 @@ from .settings import VaultSettings
 if TYPE_CHECKING:
     import ssl
 
+    # unasync: skip
+    from ._sync import VaultClient
+    # unasync: end
+
 __all__ = ["AsyncLease", "AsyncVaultClient"]
 
 # A challenge that is too short can be replayed; one that is too long is something else that
@@ -116,6 +120,7 @@ class AsyncVaultClient:
 
     def _configure(self, settings: VaultSettings, ssl_context: ssl.SSLContext | None) -> None:
         self._settings = settings
+        self._ssl_context = ssl_context
         self._routes = DIALECTS[settings.dialect]
         self._key: keys.AgentKey | None = None
         self._leases = LeaseLedger()
@@ -179,6 +184,19 @@ class AsyncVaultClient:
             self._open()
         return self
 
+    # unasync: skip
+    def for_threads(self) -> VaultClient:
+        """Return a blocking client with the same settings, that connects with its first call.
+
+        It is its owner's to close.
+        """
+        from ._sync import VaultClient
+
+        client = VaultClient.__new__(VaultClient)
+        client._configure(self._settings, self._ssl_context)  # pyright: ignore[reportPrivateUsage]
+        return client.open()
+
+    # unasync: end
     def _open(self) -> None:
         self._transport.open(self._settings.address)
         # unasync: skip

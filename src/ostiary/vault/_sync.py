@@ -46,6 +46,7 @@ from .settings import VaultSettings
 if TYPE_CHECKING:
     import ssl
 
+
 __all__ = ["Lease", "VaultClient"]
 
 # A challenge that is too short can be replayed; one that is too long is something else that
@@ -118,6 +119,7 @@ class VaultClient:
 
     def _configure(self, settings: VaultSettings, ssl_context: ssl.SSLContext | None) -> None:
         self._settings = settings
+        self._ssl_context = ssl_context
         self._routes = DIALECTS[settings.dialect]
         self._key: keys.AgentKey | None = None
         self._leases = LeaseLedger()

@@ -28,6 +28,11 @@ from ...secret import Secret
 if TYPE_CHECKING:
     from ...vault._async import AsyncLease, AsyncVaultClient
 
+    # unasync: skip
+    from ...vault._sync import VaultClient
+    from ._sync import VaultKeys
+    # unasync: end
+
 __all__ = ["AsyncVaultKeys"]
 
 # A lease is renewed when this part of its time is left: at a moment of its own in each process,
@@ -60,6 +65,9 @@ class AsyncVaultKeys:
         self._ttl = ttl
         self._closed = False
         self._paths: dict[str, AsyncHeldPath] = {}
+        # unasync: skip
+        self._blocking: tuple[VaultKeys, VaultClient] | None = None
+        # unasync: end
 
     def header(self, reference: Reference | str, name: str, prefix: str = "") -> AsyncHeldHeader:
         """Return a pool's `credentials`: the header of that name, `prefix` before the key.
@@ -81,6 +89,18 @@ class AsyncVaultKeys:
         vault = self._vault() if callable(self._vault) else self._vault
         return vault.lease(path, ttl=self._ttl, timeout=timeout)
 
+    # unasync: skip
+    def for_threads(self) -> VaultKeys:
+        """Return the same keys for blocking clients, by leases of their own; closed with these."""
+        if self._blocking is None:
+            from ._sync import VaultKeys
+
+            vault = self._vault() if callable(self._vault) else self._vault
+            blocking = vault.for_threads()
+            self._blocking = VaultKeys(blocking, ttl=self._ttl), blocking
+        return self._blocking[0]
+
+    # unasync: end
     def __repr__(self) -> str:
         return f"<{type(self).__name__} of {len(self._paths)} paths>"
 
@@ -92,6 +112,13 @@ class AsyncVaultKeys:
         self._closed = True
         for held in self._paths.values():
             await held.give_back()
+        # unasync: skip
+        from ..._io.aio import run_slow
+
+        blocking, self._blocking = self._blocking, None
+        for one in blocking or ():
+            await run_slow(one.close)
+        # unasync: end
 
     async def __aenter__(self) -> Self:
         return self

@@ -30,6 +30,7 @@ from ...secret import Secret
 if TYPE_CHECKING:
     from ...vault._sync import Lease, VaultClient
 
+
 __all__ = ["VaultKeys"]
 
 # A lease is renewed when this part of its time is left: at a moment of its own in each process,

@@ -116,7 +116,7 @@ class TelemetryPipeline:
         self.mirror: Mirror | None = None
         """Another tracer that is told of every span; see `telemetry.mirror_to_opentelemetry`."""
         self._worker = Worker(
-            client.settings.alone(),
+            client.settings.for_threads(),
             Queue(self._max_queue, self._max_bytes),
             max_batch=bodies.whole("max_batch", max_batch, 1, 1000),
             flush_interval=1e9 if interval is None else interval,
