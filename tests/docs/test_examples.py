@@ -182,7 +182,7 @@ def run_server(block: Block, command: str) -> None:
     """Start `ostiary dev ...` in a home of its own, wait until it listens, stop it."""
     directory = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
     try:
-        arguments = shlex.split(command)
+        arguments = shlex.split(command, comments=True)
         if "--no-tcp" not in arguments:
             arguments.append("--no-tcp")  # 7600 and 8200 may be taken on this machine
         log = directory / "log"
