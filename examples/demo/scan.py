@@ -159,11 +159,11 @@ def scan_repository(
     scan.counts = {
         "findings, and in the SARIF": (said["findings"], len(found)),
         "put into the vault": (said["stored"], len(admin.list(prefix="secret-scan/"))),
-        "tokens to models": (
+        "tokens it said": (
             sum(one.prompt_tokens for one in usage),
             used.prompt_tokens - before.prompt_tokens,
         ),
-        "tokens from models": (
+        "tokens it was told": (
             sum(one.completion_tokens for one in usage),
             used.completion_tokens - before.completion_tokens,
         ),

@@ -135,13 +135,13 @@ class Services:
                 "base_url": self.ready.governance.unix_url,
                 "api_key": "vault:services/governance",
                 "strict": True,  # events out of order are an error
-                "on_request": lambda info: self._count(self.governance_requests, info),
+                "on_request": self._count_governance,
             },
             "gateway": {},  # it stands in the environment, as the gateway's own tools write it
             "runtime": {
                 "base_url": self.ready.runtime.unix_url,
                 "api_key": "vault:services/runtime",
-                "on_request": lambda info: self._count(self.runtime_requests, info),
+                "on_request": self._count_runtime,
             },
             "workflow": {
                 "base_url": self.ready.workflow.unix_url,
@@ -149,10 +149,13 @@ class Services:
             },
         }
 
-    @staticmethod
-    def _count(counter: itertools.count[int], info: RequestInfo) -> None:
-        # Told of every attempt, on whatever thread: one step of a counter is one step.
-        next(counter)
+    # Told of every attempt, on whatever thread: one step of a counter is one step.
+
+    def _count_governance(self, info: RequestInfo) -> None:
+        next(self.governance_requests)
+
+    def _count_runtime(self, info: RequestInfo) -> None:
+        next(self.runtime_requests)
 
     def used(self) -> Used:
         """Return what the gateway has counted for the run so far: its chats."""
