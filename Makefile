@@ -6,6 +6,7 @@
 #     PYTHON=python3.12   the interpreter .venv is made with; unset: the first that is >= 3.11
 #     ARGS='-k lease'     handed on to pytest, to the demo or to the benchmarks
 #     PYTHONS='...'       the interpreters that `make wheels` builds and tests wheels for
+#     WHEELS=folder       where `make judge` finds wheels that were built elsewhere
 #     JOBS=4              processes that share the tests; 0: none but this one, as a debugger needs
 #     GATE=--release      the gate of a release: a waiver must stand in CHANGELOG.md as well
 #     TAG=v0.1.0          the tag that `make tag` judges
@@ -15,6 +16,7 @@
 SHELL := /bin/sh
 PYTHON ?=
 PYTHONS ?= python3.11 python3.12 python3.13
+WHEELS ?= dist
 ARGS ?=
 JOBS ?= 4
 GATE ?= --gate
@@ -35,7 +37,7 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help demo test peers setup build sync fix check bench gate compare figures docs docs-serve screens wheel wheels \
-	sbom tag coverage api clean check-bandit check-docker \
+	sbom tag coverage api judge clean check-bandit check-docker check-workflows \
 	check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports
 
 help: ## list the verbs
@@ -64,7 +66,7 @@ fix: $(STAMPS)/check sync ## sort imports, lay out, mend what ruff can mend
 
 # --- checks: `make -k check` goes on after a failure -----------------------------------------
 
-check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports check-bandit check-docker ## every check but the suite
+check: check-lint check-format check-cython check-mypy check-pyright check-stubs check-sync check-imports check-bandit check-docker check-workflows ## every check but the suite
 	@echo "check: all clean"
 
 check-lint: $(STAMPS)/check
@@ -99,6 +101,10 @@ check-bandit: $(STAMPS)/check
 # the linter of Dockerfiles is no more than a linter: nothing here builds an image
 check-docker: $(STAMPS)/check
 	$(VENV)/bin/hadolint Dockerfile
+
+check-workflows: $(STAMPS)/check
+	$(VENV)/bin/check-jsonschema --builtin-schema vendor.github-workflows .github/workflows/*.yml
+	$(VENV)/bin/zizmor --offline --quiet --no-progress .github/workflows
 
 # --- figures -----------------------------------------------------------------------------------
 
@@ -145,6 +151,9 @@ screens: $(STAMPS)/built ## draw the pictures of commands anew, into docs/assets
 
 wheel: $(STAMPS)/wheel ## the sdist, and a wheel built from that sdist, in dist/
 	@$(PY) tools/wheels.py $(ARGS)
+
+judge: $(STAMPS)/wheel ## fail when a wheel below WHEELS is too large or holds what it should not
+	@$(PY) tools/wheels.py --judge $(WHEELS)
 
 wheels: $(STAMPS)/wheel ## a wheel for each of PYTHONS, tested in an empty environment
 	@$(PY) tools/wheels.py --test $(ARGS) $(PYTHONS)

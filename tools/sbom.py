@@ -35,11 +35,10 @@ def main() -> int:
     try:
         if len(found) != 1:
             raise wheels.Refused(f"dist/ holds {len(found)} wheels for this Python; make wheel")
-        version = found[0].name.split("-")[1]
         with tempfile.TemporaryDirectory(prefix="ostiary-sbom-") as folder:
-            document(f"ostiary-{version}.cdx.json", Path(folder) / "runtime", found[0])
+            document("ostiary.cdx.json", Path(folder) / "runtime", found[0])
             document(
-                f"ostiary-{version}.build.cdx.json",
+                "ostiary-build.cdx.json",
                 Path(folder) / "build",
                 *("--group", f"{wheels.ROOT / 'pyproject.toml'}:build"),
             )
