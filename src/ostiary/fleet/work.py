@@ -177,10 +177,10 @@ def _portable(error: Exception, pickler: str) -> Exception:
     """Return an error that arrives: the same, or its text."""
     try:
         # Many an exception pickles, and cannot be made again from what was pickled.
-        arrived = type(_load(importlib.import_module(pickler).dumps(error)))
+        arrived: object = _load(importlib.import_module(pickler).dumps(error))
     except Exception:  # noqa: BLE001 - anybody's exception
         arrived = None
-    if arrived is type(error):
+    if type(arrived) is type(error):
         return error
     found = RemoteError(f"{type(error).__qualname__}: {error}")
     for note in getattr(error, "__notes__", ()):

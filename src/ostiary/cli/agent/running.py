@@ -6,8 +6,6 @@ is to work on. Neighbour: `ostiary.gateway.runner`, whose exit code this command
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import sys
 import tempfile
@@ -15,12 +13,12 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from enum import Enum
 from pathlib import Path
-from types import ModuleType
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
 from ..session import reporting
+from ..target import find
 
 if TYPE_CHECKING:
     from ...gateway import SageSanctumAgent
@@ -152,7 +150,8 @@ def run(
     for name, default in (("RUN_ID", "local"), ("ORG_ID", "local")):
         os.environ.setdefault(name, default)
     os.environ.setdefault("OUTPUT_PATH", str(Path("output").absolute()))
-    agent = _agent(target)
+    _, found = find(target, "MODULE:CLASS", "agent", _is_agent)
+    agent = cast("type[SageSanctumAgent[Any]]", found)
     with ExitStack() as after, reporting(json) as screen:
         if not os.environ.get("WORK_DIR"):
             os.environ["WORK_DIR"] = after.enter_context(
@@ -184,63 +183,9 @@ def _record(environ: Mapping[str, str]) -> str | None:
         return None  # the run has said why it could not be written
 
 
-def _agent(target: str) -> type[SageSanctumAgent[Any]]:
-    module_name, _, class_name = target.rpartition(":")
-    if not module_name or not class_name.isidentifier():
-        raise typer.BadParameter(
-            f"{target!r} is not MODULE:CLASS; write package.module:Class or path/to/file.py:Class"
-        )
-    module = _from_file(Path(module_name)) if module_name.endswith(".py") else _named(module_name)
-    found: Any = getattr(module, class_name, None)
-    if not _is_agent(found):
-        there = sorted(name for name, one in vars(module).items() if _is_agent(one))
-        raise typer.BadParameter(
-            f"{module_name} has no agent {class_name}; it has {', '.join(there) or 'none'}"
-        )
-    return found  # type: ignore[no-any-return]
-
-
 def _is_agent(found: object) -> bool:
     from ...gateway import SageSanctumAgent
 
     if not isinstance(found, type) or found is SageSanctumAgent:
         return False
     return issubclass(found, SageSanctumAgent)
-
-
-def _named(name: str) -> ModuleType:
-    # As `python -m` does; last, so that nothing that lies about replaces an installed package.
-    here = os.getcwd()
-    if here not in sys.path:
-        sys.path.append(here)
-    try:
-        return importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        missing = error.name or name
-    except (TypeError, ValueError):
-        raise typer.BadParameter(f"{name!r} is no module's name") from None
-    if name == missing or name.startswith(f"{missing}."):
-        raise typer.BadParameter(f"there is no module {name}, seen from {here}")
-    raise typer.BadParameter(f"{name} needs {missing}, which is not installed")
-
-
-def _from_file(path: Path) -> ModuleType:
-    if not path.is_file():
-        raise typer.BadParameter(f"there is no file {path}")
-    # Whoever splits an agent into files beside one another finds them.
-    beside = str(path.resolve().parent)
-    if beside not in sys.path:
-        sys.path.append(beside)
-    name = path.stem
-    spec = importlib.util.spec_from_file_location(name, path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module  # dataclasses and pickle look a class's module up
-    try:
-        spec.loader.exec_module(module)
-    except ModuleNotFoundError as error:
-        missing = error.name
-    else:
-        return module
-    raise typer.BadParameter(f"{path} needs {missing}, which is not installed")
