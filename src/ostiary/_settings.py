@@ -5,7 +5,6 @@ Opens no connection.
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Final
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from .http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from .http.settings import Parser
 
-__all__ = ["GivenHeaders", "HttpSettings", "hidden_headers", "warn_of_clear_text"]
+__all__ = ["GivenHeaders", "HttpSettings", "hidden_headers", "in_clear", "warn_of_clear_text"]
 
 _PACKAGE: Final = __name__.partition(".")[0] + "."
 
@@ -164,19 +163,26 @@ def hidden_headers(given: object) -> GivenHeaders:
     return lines
 
 
-def warn_of_clear_text(base: BaseUrl) -> None:
-    """Warn that a key would be sent unencrypted to another machine, at the line that asked."""
+def in_clear(base: BaseUrl) -> bool:
+    """Whether a key that is sent there can be read on the way to another machine."""
     address = base.address
-    if not isinstance(address, TcpAddress) or address.tls or _is_loopback(address.host):
+    return isinstance(address, TcpAddress) and not (address.tls or _is_loopback(address.host))
+
+
+def warn_of_clear_text(base: BaseUrl) -> None:
+    """Warn that a key would be sent in clear, at the line that asked for a client."""
+    if not in_clear(base):
         return
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
+    import inspect
+
+    level, frame = 0, inspect.currentframe()
+    while frame is not None and frame.f_globals["__name__"].startswith(_PACKAGE):
         level, frame = level + 1, frame.f_back
     warnings.warn(
         f"the API key is sent to {base.origin} unencrypted, and anyone on the way can read it; "
         "use https://",
         RuntimeWarning,
-        stacklevel=level,
+        stacklevel=level + 1,
     )
 
 

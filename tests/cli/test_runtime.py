@@ -683,7 +683,7 @@ def test_doctor_asks_the_server_that_is_named(command: Run, server: Any, tmp_pat
     assert of("localhost")["runtime"]["status"] == "fail"
     clear = of("http://192.0.2.1:9", SYMBIONT_API_KEY="k")["runtime"]
     assert clear["status"] == "warn"
-    assert "unencrypted" in clear["found"]
+    assert "in clear" in clear["found"]
 
 
 def test_doctor_asks_the_server_of_the_home(command: Run, guarded: Any) -> None:

@@ -6,15 +6,14 @@ import importlib.util
 import os
 import stat
 from pathlib import Path
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
-from ..config import TcpAddress
+from .._settings import in_clear
+from ..config import parse_base_url
 
 __all__ = ["Finding", "exposed", "fail", "missing", "ok", "own_socket", "warn"]
-
-_LOOPBACK: Final = ("localhost", "127.", "::1")
 
 
 class Finding(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,13 +48,11 @@ def own_socket(check: str, path: Path) -> Finding:
     return ok(check, f"{path} ({mode:04o})")
 
 
-def exposed(address: object) -> bool:
-    """Whether a key that is sent there can be read on the way."""
-    return (
-        isinstance(address, TcpAddress)
-        and not address.tls
-        and not address.host.startswith(_LOOPBACK)
-    )
+def exposed(check: str, url: str, key: object) -> Finding | None:
+    """Look whether a key, if there is one, can be read on its way to a server."""
+    if key is None or not in_clear(parse_base_url(url)):
+        return None
+    return warn(check, f"{url} would be sent the API key in clear", "use https, or a Unix socket")
 
 
 def missing(check: str, parts: tuple[tuple[str, str], ...]) -> Finding | None:

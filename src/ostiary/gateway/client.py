@@ -11,7 +11,7 @@ import os
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import Any, final
+from typing import Any, cast, final
 
 from .._api_key import Hidden, Reference, Unusable, hidden, key_problem
 from .._io.sockets import forget_after_fork
@@ -402,11 +402,12 @@ def _hidden(keys: object) -> dict[str, Hidden]:
         return {}
     if not isinstance(keys, Mapping):
         return {"every provider": Unusable("stands by the provider's name: api_keys is a mapping")}
+    given = cast("Mapping[str, object]", keys)
     return {
         name: Unusable("is neither a str nor a Secret")
         if key is None
         else hidden(key.strip() if isinstance(key, str) else key)
-        for name, key in keys.items()
+        for name, key in given.items()
     }
 
 

@@ -10,9 +10,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from ..._api_key import Reference
 from ...config import parse_base_url
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
 from ...secret import Secret
+from ..clients import client_of
 from ..finding import Finding, exposed, fail, ok, own_socket, warn
 
 __all__ = ["checks"]
@@ -44,21 +46,17 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
         return
     if named is None:
         yield own_socket("governance", socket)
-    elif key is not None and exposed(address):
-        yield warn(
-            "governance",
-            f"{url} would be sent the API key in clear",
-            "use https, or a Unix socket",
-        )
+    elif clear := exposed("governance", url, key):
+        yield clear
     yield _answer(url, key)
 
 
-def _answer(url: str, key: Secret | None) -> Finding:
+def _answer(url: str, key: Secret | Reference | None) -> Finding:
     from ...governance import GovernanceClient
 
     name = "its answer"
     try:
-        with GovernanceClient(url, key, timeout=_SECONDS, retries=0) as client:
+        with client_of(GovernanceClient, None, url, key, timeout=_SECONDS, retries=0) as client:
             status = client.system.status()
     except AuthenticationError:
         return fail(

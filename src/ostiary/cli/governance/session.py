@@ -30,6 +30,7 @@ from ...errors import (
     UnprocessableError,
 )
 from ...secret import Secret
+from ..clients import client_of
 from ..given import read_key
 from ..options import SharedOptions, option, server_options
 from ..screen import EXIT_FAILED, EXIT_UNREACHABLE, plain
@@ -98,7 +99,11 @@ class Session:
 
     def note(self, text: str) -> None:
         """Print a message for people on stderr."""
-        print(plain(text), file=sys.stderr)
+        _note(text)
+
+
+def _note(text: str) -> None:
+    print(plain(text), file=sys.stderr)
 
 
 def line(text: str, *, end: str = "\n") -> None:
@@ -123,7 +128,8 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...governance import GovernanceClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with GovernanceClient(options.get("base_url"), _given_key(options), **more) as client:
+        given = options.get("base_url"), _given_key(options)
+        with client_of(GovernanceClient, _note, *given, **more) as client:
             yield Session(client, json=as_json)
     except OstiaryError as error:
         raise typer.Exit(_refuse(error, options)) from None

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
-from ..finding import Finding, fail, missing, ok, own_socket, warn
+from ..clients import client_of
+from ..finding import Finding, exposed, fail, missing, ok, own_socket, warn
 
 if TYPE_CHECKING:
     from ...runtime.settings import RuntimeSettings
@@ -57,6 +58,8 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
         return
     if settings.url_source == "file":
         yield ok("runtime", f"{settings.base_url}, as the .env says that lies here or above")
+    if clear := exposed("runtime", settings.base_url, settings.api_key):
+        yield clear
     if ours:
         yield own_socket("runtime", socket)
         yield _parts()
@@ -81,7 +84,9 @@ def _answer(settings: RuntimeSettings) -> Finding:
 
     name = "its answer"
     try:
-        with RuntimeClient.made_from(settings) as client:
+        with client_of(
+            RuntimeClient, None, settings.api_key, settings.base_url, **_PATIENCE
+        ) as client:
             health = client.health_check()
             count = len(client.list_agents())
     except AuthenticationError:

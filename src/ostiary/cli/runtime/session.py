@@ -6,7 +6,6 @@ Options stand before or behind the command; behind wins. No secret passes throug
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -19,6 +18,7 @@ from ...errors import (
     OstiaryError,
 )
 from ..answers import Answers, shown, worded, write
+from ..clients import client_of
 from ..given import read_key, read_object, read_text
 from ..options import SharedOptions, server_options
 from ..screen import Screen
@@ -87,13 +87,8 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...runtime import RuntimeClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with warnings.catch_warnings(record=True) as told:
-            # Of a key in clear, of an address in a .env: for people, and not for a log.
-            warnings.simplefilter("always", RuntimeWarning)
-            client = RuntimeClient(read_key(options), options.get("base_url"), **more)
-        for warning in told:
-            screen.note(f"warning: {warning.message}")
-        with client:
+        given = read_key(options), options.get("base_url")
+        with client_of(RuntimeClient, screen.note, *given, **more) as client:
             yield Session(client, screen, options.get("timeout"))
     except OstiaryError as error:
         code = screen.refuse(error, advice=_advice(error))

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Final
 
 from ...config import parse_base_url
 from ...errors import AuthenticationError, InvalidArgumentError, OstiaryError
+from ..clients import client_of
 from ..finding import Finding, exposed, fail, missing, ok, own_socket, warn
 from ..screen import counted
 
 if TYPE_CHECKING:
+    from ..._api_key import Reference
     from ...secret import Secret
 
 __all__ = ["checks"]
@@ -50,12 +52,8 @@ def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
     if named is None:
         yield own_socket("workflow", socket)
         yield _parts()
-    elif key is not None and exposed(address):
-        yield warn(
-            "workflow",
-            f"{url} would be sent the API key in clear",
-            "use https, or a Unix socket",
-        )
+    elif clear := exposed("workflow", url, key):
+        yield clear
     yield _answer(url, key)
 
 
@@ -66,12 +64,12 @@ def _parts() -> Finding:
     return ok("its tools", "schemas and expressions can be used")
 
 
-def _answer(url: str, key: Secret | None) -> Finding:
+def _answer(url: str, key: Secret | Reference | None) -> Finding:
     from ...workflow import WorkflowClient
 
     name = "its answer"
     try:
-        with WorkflowClient(url, key, timeout=_SECONDS, max_retries=0) as client:
+        with client_of(WorkflowClient, None, url, key, timeout=_SECONDS, max_retries=0) as client:
             health = client.health()
             waiting = len(client.list_approvals("pending", limit=100).approvals)
     except AuthenticationError:

@@ -20,6 +20,7 @@ from ...errors import (
     PermissionDeniedError,
 )
 from ..answers import Answers, shown
+from ..clients import client_of
 from ..given import read_key
 from ..options import SharedOptions, server_options
 from ..screen import Screen
@@ -74,7 +75,8 @@ def _session(options: Mapping[str, Any]) -> Generator[Session, None, None]:
         from ...workflow import WorkflowClient
 
         more = {"timeout": options["timeout"]} if "timeout" in options else {}
-        with WorkflowClient(options.get("base_url"), read_key(options), **more) as client:
+        given = options.get("base_url"), read_key(options)
+        with client_of(WorkflowClient, screen.note, *given, **more) as client:
             yield Session(client, screen)
     except OstiaryError as error:
         code = screen.refuse(error, advice=_advice(error))
