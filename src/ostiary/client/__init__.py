@@ -5,8 +5,9 @@ Loads a domain when it is first asked for.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from .._later import later
 from ..telemetry import Trace, trace
 from ._sync import Ostiary
 from .config import ConfigError, OstiaryConfig
@@ -21,9 +22,11 @@ from .sections import (
 
 if TYPE_CHECKING:
     from ._async import AsyncOstiary
+    from ._keys import AsyncVaultKeys, VaultKeys
 
 __all__ = [
     "AsyncOstiary",
+    "AsyncVaultKeys",
     "ConfigError",
     "GatewaySection",
     "GovernanceSection",
@@ -32,17 +35,17 @@ __all__ = [
     "OstiaryConfig",
     "RuntimeSection",
     "Trace",
+    "VaultKeys",
     "VaultSection",
     "WorkflowSection",
     "trace",
 ]
 
-
-def __getattr__(name: str) -> Any:
-    if name == "AsyncOstiary":
-        # The async half is loaded by those who ask for it.
-        from ._async import AsyncOstiary
-
-        globals()[name] = AsyncOstiary
-        return AsyncOstiary
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = later(
+    __name__,
+    {
+        "AsyncOstiary": ("_async", "AsyncOstiary"),
+        "AsyncVaultKeys": ("_keys", "AsyncVaultKeys"),
+        "VaultKeys": ("_keys", "VaultKeys"),
+    },
+)
