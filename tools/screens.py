@@ -81,6 +81,7 @@ DEV: Final = Screen("dev", "ostiary dev --demo")
 SCREENS: Final = (
     Screen("vault-ls", "ostiary vault ls"),  # first: the age of things widens its table
     Screen("doctor", "ostiary doctor"),
+    Screen("config-check", "ostiary config check"),
     Screen(
         "vault-audit",
         "ostiary vault audit --last 5",
@@ -124,6 +125,8 @@ _CHANGING: Final[tuple[tuple[str, Callable[[re.Match[str]], str]], ...]] = (
     (r"\b\d+ s ago\b", _padded("4 s ago")),
     (r"\b\d+ (?:s|min)(?= (?:left|from now)|$)", _padded("4 min")),
     (r"\buid \d+", _padded("uid 1000")),
+    # milliseconds in a column of their own
+    (r"(?<![\d.])\d+\.\d(?=(?:\x1b\[[\d;]*m)*  )", lambda found: "4.1".rjust(len(found[0]))),
     (r"(?<='latency_ms': )[\d.]+", lambda _: "0.024"),
 )
 
@@ -281,6 +284,7 @@ def stage(*, tcp: bool = True) -> Generator[Stage]:
         )
         said: dict[str, str | None] = json.loads(printed.stdout)
         environ |= {name: value for name, value in said.items() if value is not None}
+        environ["OSTIARY_VAULT_AGENT"] = "my-agent"
         yield Stage(home, environ, ports, banner)
     finally:
         process.send_signal(signal.SIGTERM)
