@@ -19,10 +19,12 @@ from collections.abc import (
     Iterator,
     Sized,
 )
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from uuid import uuid4
 
+from .. import telemetry
 from ..errors import ClientStateError, InvalidArgumentError
 from .crews import Given, crew_for
 from .port import AsyncPort, Port
@@ -142,7 +144,10 @@ class Fleet:
         return stream.report
 
     def _run(self, total: int | None) -> Run:
-        crew = crew_for(self._executor, self._work, self._workers, self._batch)
+        work = self._work
+        if telemetry.trace_headers is not None:
+            work = replace(work, trace=telemetry.trace_headers().get("traceparent"))
+        crew = crew_for(self._executor, work, self._workers, self._batch)
         report = FleetReport(self.run_id, total)
         told: Callable[[FleetReport], object] | None = None
         ended: Callable[[], object] | None = None

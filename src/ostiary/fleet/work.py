@@ -51,6 +51,8 @@ class Work:
     timeout: float | None
     concurrency: int
     run_id: str
+    trace: str | None = None
+    """The `traceparent` of the block that the run was begun in."""
     given: Any = field(default=None, compare=False)
     """A client to use as it is; stays in this process."""
 
@@ -65,7 +67,7 @@ class Work:
 
 _SENT = (
     *("call", "kind", "wants_client", "name", "config"),
-    *("retries", "timeout", "concurrency", "run_id"),
+    *("retries", "timeout", "concurrency", "run_id", "trace"),
 )
 
 

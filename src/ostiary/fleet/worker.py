@@ -8,6 +8,7 @@ kept for those that follow, of this fleet and others, so that connections are ma
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
 import os
 import socket
@@ -19,6 +20,7 @@ from concurrent.futures import Future
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from .. import telemetry
 from .._retry import RetryBudget, RetryPolicy
 from ..errors import APIError, ConnectionLostError
 from ..gateway.workers import Workers
@@ -74,6 +76,12 @@ class Worker:
     # --- one input
 
     async def _item(self, work: Work, item: Item) -> Outcome:
+        if work.trace is None:
+            return await self._tried(work, item)
+        with telemetry.trace(work.trace):
+            return await self._tried(work, item)
+
+    async def _tried(self, work: Work, item: Item) -> Outcome:
         began = time.monotonic()
         budget = RetryBudget()
         attempt = item.lost + 1
@@ -166,17 +174,21 @@ class Worker:
             task.cancel()
         if left:
             await asyncio.wait(left, timeout=_CLOSING_SECONDS)
-        agents, self._agents = self._agents, []
-        for _, _, each in agents:
-            await each.aclose()
-        clients, self._async_clients = self._async_clients, []
-        for _, client in clients:
-            await client.aclose()
-        plain, self._clients = self._clients, []
-        for _, one in plain:
-            await asyncio.to_thread(one.close)
-        if self._threads is not None:
-            self._threads.shutdown(wait=False, cancel_futures=True)
+        # One that does not close keeps none of the others open.
+        async with contextlib.AsyncExitStack() as closing:
+            if self._threads is not None:
+                closing.callback(self._threads.shutdown, wait=False, cancel_futures=True)
+            for _, client in self._clients:
+                if self._thread is None:
+                    closing.push_async_callback(asyncio.to_thread, client.close)
+                else:
+                    closing.callback(client.close)
+            for _, aclient in self._async_clients:
+                closing.push_async_callback(aclient.aclose)
+            for _, _, agents in self._agents:
+                closing.push_async_callback(agents.aclose)
+            for kept in (self._clients, self._async_clients, self._agents):
+                kept.clear()
 
     def close(self) -> None:
         """Close from another thread a worker that made its own loop; wait for it."""
@@ -186,7 +198,11 @@ class Worker:
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            try:
+                self._loop.run_until_complete(self._loop.shutdown_default_executor())
+            except RuntimeError:
+                pass  # nosec B110 - the interpreter is ending, and starts no thread to wait on
             self._loop.close()
 
 
