@@ -45,6 +45,9 @@ at_least = 50
 case = "W6.pipeline"
 against = "W6.plain"
 at_least = 8
+[target."W6.rate"]
+case = "W6.pipeline"
+at_least = 100
 [waiver."P13.share"]
 figure = 40
 reason = "the lock is <shared>"

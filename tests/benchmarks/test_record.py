@@ -113,7 +113,7 @@ def test_the_page_needs_nothing_but_itself() -> None:
 
 def test_the_page_shows_every_target_case_and_waiver() -> None:
     said = " ".join(read(page.html(made())).text)
-    for name in ("P5.floor", "P5.peer", "P6.stdlib", "P13.share", "W6.peer"):
+    for name in ("P5.floor", "P5.peer", "P6.stdlib", "P13.share", "W6.peer", "W6.rate"):
         assert name in said
     for word in ("8.20 us", "sanctum-ai 0.4.0", "it is <not> there", "the lock is <shared>"):
         assert word in said
