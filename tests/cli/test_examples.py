@@ -99,6 +99,22 @@ def number(shown: str) -> int:
     return int(shown.replace(",", ""))
 
 
+def test_client_quickstart(user_home: Path) -> None:
+    done = run("client_quickstart.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count(" well: ") == 5
+    assert "ALLOW: Write a report on doors. (sent with **********)" in done.stdout
+    assert done.stdout.endswith("one trace through all of it\n")
+    assert done.stderr == ""
+
+
+def test_client_async(user_home: Path) -> None:
+    done = run("client_async.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "100 answers, 4 domains, one client\n"
+    assert done.stderr == ""
+
+
 def test_governance_quickstart(start_dev: Any, user_home: Path) -> None:
     where = start_dev("--demo", "--no-tcp").ready["governance"]["unix_url"]
     done = run("governance_quickstart.py", user_home, OSTIARY_GOVERNANCE_URL=where)
@@ -194,7 +210,7 @@ def test_demo(user_home: Path) -> None:
     assert done.stderr == ""
     assert "errors: 0; counts that differ: 0 of 23\n" in done.stdout
     rows = rows_of(done.stdout)
-    calls = {"vault": 160, "governance": 60, "gateway": 40, "runtime": 150, "workflow": 50}
+    calls = {"vault": 160, "governance": 60, "gateway": 40, "runtime": 160, "workflow": 50}
     assert {domain: number(rows[domain][0]) for domain in calls} == calls
     assert number(rows["all"][0]) == sum(calls.values())
     assert {rows[domain][1] for domain in (*calls, "all")} == {"0"}
@@ -207,7 +223,7 @@ def test_demo(user_home: Path) -> None:
     counted = {name: number(here) for name, (here, _) in both.items()}
     # Ten of two rounds, and one of twenty that is alone.
     agents, rounds = 11, 40
-    assert counted["calls made, and due"] == sum(calls.values()) + 20 * 19 + 8
+    assert counted["calls made, and due"] == sum(calls.values()) + 20 * 19 + 9
     assert counted["leases granted"] == counted["leases given back"] == 3 * rounds
     assert counted["keys lent to the clients, and returned"] > 0
     assert counted["allowed"] == 2 * rounds

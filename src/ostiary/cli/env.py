@@ -90,6 +90,9 @@ def _asked(directory: Path) -> dict[str, str]:
 def _beside(directory: Path) -> dict[str, str]:
     """Return how the other services on this home are found."""
     found = {"SANCTUM_VAULT_PATH": str(directory)}
+    agents = [path.stem for path in (directory / "keys").glob("*.key")]
+    if len(agents) == 1:  # who of several is meant nobody knows
+        found["OSTIARY_VAULT_AGENT"] = agents[0]
     for domain in ("governance", "runtime", "workflow"):
         if (directory / f"{domain}.sock").exists():
             found[f"OSTIARY_{domain.upper()}_URL"] = f"unix://{directory / domain}.sock"

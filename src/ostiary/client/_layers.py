@@ -88,11 +88,11 @@ def settings_of(config: OstiaryConfig, domain: str) -> dict[str, Setting] | None
     elif any(name in around for name in address):
         _keep(said, address, lambda source: source != table)
     _part_from_proofs(said, below, address, table)
+    if domain == "vault":
+        return said if "agent_name" in said else None
     named = config.section(domain) is not None or (
         config.below is not None and config.below.section(domain) is not None
     )
-    if domain == "vault":
-        named = "agent_name" in said
     return said if named or any(name in said for name in address) else None
 
 
