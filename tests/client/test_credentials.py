@@ -14,9 +14,12 @@ from contextlib import ExitStack, suppress
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner
 
+from ostiary import AsyncOstiary, Ostiary
 from ostiary._api_key import Reference, hidden, key_problem
-from ostiary.client._keys import AsyncVaultKeys, VaultKeys
+from ostiary.cli.app import app
+from ostiary.client import AsyncVaultKeys, VaultKeys
 from ostiary.devserver.inprocess import RunningVault, running
 from ostiary.errors import (
     AuthenticationError,
@@ -32,7 +35,7 @@ from ostiary.http import AsyncPool, Pool
 from ostiary.runtime import AsyncRuntimeClient, RuntimeClient
 from ostiary.secret import Secret
 from ostiary.vault import AsyncVaultClient, VaultClient, _leases
-from ostiary.workflow import AsyncWorkflowClient, WorkflowClient
+from ostiary.workflow import AsyncWorkflowClient, TelemetryPipeline, WorkflowClient
 from tests.colours import Driven, colour_of, loop_of
 from tests.frames import recorded
 from tests.http.peer import Exchange, HttpPeer
@@ -521,6 +524,102 @@ def test_an_env_file_may_not_refer_to_the_vault(
     monkeypatch.chdir(tmp_path)
     with pytest.raises(InvalidArgumentError, match="which a file of a working directory may not"):
         RuntimeClient()
+
+
+# --- what one client does beside another
+
+
+def test_a_telemetry_pipeline_sends_the_key_of_its_client(world: World) -> None:
+    def answer(exchange: Exchange) -> None:
+        while True:
+            asked = exchange.request()
+            fine = asked.header("authorization") == f"Bearer {KEY}"
+            exchange.json({"accepted": 1, "rejected": 0, "duplicates": 0}, 200 if fine else 401)
+
+    with HttpPeer(answer) as collector:
+        client = world.client(
+            WorkflowClient,
+            AsyncWorkflowClient,
+            base_url=collector.url(),
+            api_key=REFERENCE,
+            keys=world.keys(),
+        )
+        with TelemetryPipeline(client, flush_interval=0.01) as pipeline:
+            pipeline.metric("doors", 1.0)
+            assert pipeline.flush(20)
+    assert [asked.header("authorization") for asked in collector.asked] == [f"Bearer {KEY}"]
+
+
+def test_the_names_that_block_on_an_async_client(vault: RunningVault) -> None:
+    with ExitStack() as stack:
+        runner = stack.enter_context(loop_of("asyncio"))
+        worlds: list[World] = []
+        peer = stack.enter_context(HttpPeer(lambda exchange: worlds[0].serve(exchange)))
+        world = World(vault, peer, runner, f"agent-{next(_numbers)}")
+        worlds.append(world)
+        stack.callback(world.close)
+        keys = world.keys()
+        client = world.client(
+            GovernanceClient,
+            AsyncGovernanceClient,
+            base_url=peer.url(),
+            api_key=REFERENCE,
+            keys=keys,
+        )
+        with suppress(OstiaryError):  # the service says nothing that governance would
+            client.system.status()
+        assert world.shown() == [KEY]
+        assert world.leases() == ["services/api"]
+        world.wait(keys.aclose())
+        assert world.leases() == []
+
+
+def test_one_client_for_all_of_it(world: World) -> None:
+    url = world.peer.url()
+    said = {"base_url": url, "api_key": REFERENCE}
+    client = world.client(
+        Ostiary,
+        AsyncOstiary,
+        vault={
+            "agent_name": world.name,
+            "key_path": world.key_path,
+            "socket_path": world.vault.socket_path,
+        },
+        runtime=said,
+        workflow=said,
+        governance=said,
+    )
+    for domain in (client.runtime, client.workflow, client.governance):
+        assert world.get(domain.pool) == 200
+    assert world.shown() == [KEY] * 3
+    assert world.retrieved() == 1
+    assert len(world.peer.links) == 1
+    Driven(client, world.runner).close()
+    assert world.leases() == []
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        again = pickle.loads(pickle.dumps(client))
+    world._made.append(Driven(again, world.runner).close)
+    assert world.get(again.workflow.pool) == 200
+    assert KEY.encode() not in pickle.dumps(client)
+
+
+def test_a_command_takes_a_reference(vault: RunningVault, monkeypatch: pytest.MonkeyPatch) -> None:
+    vault.add_agent("commands")
+    token = vault.workflow_token
+    assert token is not None
+    vault.put("services/workflow", token.reveal(), overwrite=True)
+    monkeypatch.setenv("SANCTUM_VAULT_PATH", str(vault.home))
+    monkeypatch.setenv("OSTIARY_VAULT_AGENT", "commands")
+    monkeypatch.setenv("OSTIARY_WORKFLOW_URL", vault.workflow_unix_url)
+    monkeypatch.setenv("OSTIARY_WORKFLOW_API_KEY", "vault:services/workflow")
+    done = CliRunner().invoke(app, ["workflow", "ls", "--json"])
+    assert done.exit_code == 0, done.output
+    monkeypatch.setenv("OSTIARY_WORKFLOW_API_KEY", "vault:services/nothing")
+    done = CliRunner().invoke(app, ["workflow", "ls", "--json"])
+    assert done.exit_code != 0
+    assert "vault:services/nothing refers to cannot be had" in done.output
+    assert vault.admin.lease_list() == []
 
 
 # --- forks, pickles, traces of it

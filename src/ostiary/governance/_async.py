@@ -110,6 +110,9 @@ class AsyncGovernanceClient(AsyncDomainClient[GovernanceSettings]):
         docs/deadlines.md. `strict` has streams refuse events that are out of order.
         `idle_timeout` is the longest gap between two events of a stream. The rest is as for
         `ostiary.http.AsyncPool`.
+
+        `keys` fetches the key for an `api_key` that is a reference, `vault:path`
+        (docs/credentials.md).
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         key, lines = hidden(api_key), hidden_headers(headers)

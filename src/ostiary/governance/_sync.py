@@ -112,6 +112,9 @@ class GovernanceClient(DomainClient[GovernanceSettings]):
         docs/deadlines.md. `strict` has streams refuse events that are out of order.
         `idle_timeout` is the longest gap between two events of a stream. The rest is as for
         `ostiary.http.Pool`.
+
+        `keys` fetches the key for an `api_key` that is a reference, `vault:path`
+        (docs/credentials.md).
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         key, lines = hidden(api_key), hidden_headers(headers)

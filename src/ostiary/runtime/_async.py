@@ -85,6 +85,9 @@ class AsyncRuntimeClient(
         `http://localhost:8080/api/v1`, 30 seconds, 3 retries. `base_url` may also be
         `https://...` or, for a Unix socket, `unix:///path` or
         `http+unix://<percent-encoded path>/api/v1`. The rest is as for `ostiary.http.AsyncPool`.
+
+        `keys` fetches the key for an `api_key` that is a reference, `vault:path`
+        (docs/credentials.md).
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         key, lines = hidden(api_key), hidden_headers(headers)

@@ -81,6 +81,9 @@ class WorkflowClient(RunCalls, JudgementCalls, ReportCalls, DomainClient[Workflo
 
         With `validate`, a workflow's graph is checked before it is sent. The rest is as for
         `ostiary.http.Pool`.
+
+        `keys` fetches the key for an `api_key` that is a reference, `vault:path`
+        (docs/credentials.md).
         """
         # Hidden first: a traceback records the locals of every frame that raises.
         key, lines = hidden(api_key), hidden_headers(headers)
