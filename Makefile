@@ -161,7 +161,7 @@ wheels: $(STAMPS)/wheel ## a wheel for each of PYTHONS, tested in an empty envir
 sbom: $(STAMPS)/wheel ## what a wheel brings along and was built with, as CycloneDX, in dist/
 	@$(PY) -m tools.sbom
 
-api: $(STAMPS)/check ## fail when the public API breaks what the last release promised
+api: $(STAMPS)/test ## fail when the public API breaks what the last release promised
 	@$(PY) -m tools.api $(ARGS)
 
 tag: $(STAMPS)/venv ## fail unless TAG, the package and CHANGELOG.md name the same version
