@@ -41,6 +41,7 @@ def modules_after(statement: str) -> set[str]:
         "import ostiary.runtime",
         "import ostiary.workflow",
         "import ostiary.telemetry",
+        "from ostiary import Ostiary, OstiaryConfig, trace",
         "from ostiary.gateway.mcp import MCPGatewayClient",
         "from ostiary.testing.mocks import MockGatewayClient, MockTratClient",
         "from ostiary.gateway import GatewayClient, access_from_environment",
@@ -56,6 +57,14 @@ def test_nothing_heavy_is_imported(statement: str) -> None:
 def test_the_package_alone_brings_two_rooms() -> None:
     ours = {name for name in modules_after("import ostiary") if name.startswith("ostiary")}
     assert ours == {"ostiary", "ostiary.errors", "ostiary.secret"}
+
+
+def test_the_one_client_brings_no_domain() -> None:
+    added = modules_after("from ostiary import Ostiary\nOstiary(governance={}).close()")
+    rooms = {name.split(".")[1] for name in added if name.startswith("ostiary.")}
+    assert "client" in rooms
+    assert rooms.isdisjoint({"vault", "gateway", "governance", "runtime", "workflow", "fleet"})
+    assert "ostiary.client._async" not in added
 
 
 @pytest.mark.parametrize("domain", ["vault", "gateway", "governance", "runtime", "workflow"])
