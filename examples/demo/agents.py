@@ -31,7 +31,7 @@ JOINING: dict[Domain, int] = {
     "vault": 0,
     "governance": 0,
     "gateway": 0,
-    "runtime": 5,
+    "runtime": 6,
     "workflow": 3,
 }
 ROUND: dict[Domain, int] = {

@@ -10,6 +10,7 @@ from ostiary.runtime import (
     AgentExecution,
     KnowledgeItem,
     KnowledgeSourceType,
+    ReviewStatus,
     SignedTool,
     SigningKey,
     Tool,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from .agents import Agent as DemoAgent
 
 REVIEWER = "reviewer@example.com"
+UNDER_ANALYSIS = {ReviewStatus.SUBMITTED, ReviewStatus.PENDING_ANALYSIS, ReviewStatus.ANALYZING}
 
 
 def described(name: str) -> Agent:

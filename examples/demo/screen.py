@@ -215,7 +215,7 @@ def print_figures(
         style="bold green" if good else "bold red",
     )
     for text, count in problems.most_common(5):
-        console.print(f"{count} x {text}", style="red", markup=False)
+        console.print(f"{count} x {text}", style="red", markup=False, soft_wrap=True)
     return good
 
 

@@ -20,6 +20,7 @@ from ostiary.vault import AsyncVaultClient
 from .. import keeping, ordering
 from ..agents import Agent, Shared
 from ..services import CREDENTIALS, TIMEOUT
+from .pausing import async_sleep
 
 
 async def take_part(
@@ -54,6 +55,12 @@ async def have_a_tool_signed(agent: Agent, client: AsyncOstiary, signer: Signing
     with agent.call("runtime"):
         request = ReviewSessionCreate(tool=keeping.tool_of(agent.name), submitted_by=agent.name)
         review_id = (await runtime.submit_tool_for_review(request)).review_id
+    with agent.call("runtime"):
+        # It is analysed first, and nobody may decide before. Who asks seldom keeps nobody up.
+        gap = 0.05
+        while (await runtime.get_review_session(review_id)).status in keeping.UNDER_ANALYSIS:
+            await async_sleep(gap)
+            gap = min(2 * gap, 2.0)
     with agent.call("runtime"):
         decision = HumanReviewDecision(decision="approve", reviewer_id=keeping.REVIEWER)
         await runtime.submit_human_review_decision(review_id, decision)

@@ -22,6 +22,7 @@ from ostiary.vault import VaultClient
 from .. import keeping, ordering
 from ..agents import Agent, Shared
 from ..services import CREDENTIALS, TIMEOUT
+from .pausing import sleep
 
 
 def take_part(agent: Agent, client: Ostiary, person: Ostiary, shared: Shared, rounds: int) -> None:
@@ -54,6 +55,12 @@ def have_a_tool_signed(agent: Agent, client: Ostiary, signer: SigningKey) -> Non
     with agent.call("runtime"):
         request = ReviewSessionCreate(tool=keeping.tool_of(agent.name), submitted_by=agent.name)
         review_id = (runtime.submit_tool_for_review(request)).review_id
+    with agent.call("runtime"):
+        # It is analysed first, and nobody may decide before. Who asks seldom keeps nobody up.
+        gap = 0.05
+        while (runtime.get_review_session(review_id)).status in keeping.UNDER_ANALYSIS:
+            sleep(gap)
+            gap = min(2 * gap, 2.0)
     with agent.call("runtime"):
         decision = HumanReviewDecision(decision="approve", reviewer_id=keeping.REVIEWER)
         runtime.submit_human_review_decision(review_id, decision)

@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import heapq
 import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, final
 
 import msgspec
@@ -42,6 +43,8 @@ _WAITING: Final = frozenset({"pending_review", "under_review"})
 _VERDICTS: Final = {"approve": "approved", "reject": "rejected"}
 _REVIEWER: Final = 256
 _PATIENCE: Final = 10.0
+# How many go to a worker at once: on a busy loop the way there and back takes longer than they.
+_TOGETHER: Final = 32
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
@@ -148,24 +151,23 @@ class Sessions:
             await self._ready.wait()
             self._ready.clear()
             while self._queue:
-                review = self._reviews[heapq.heappop(self._queue)[2]]
-                try:
-                    await self._analyse(review)
-                except Exception as error:  # noqa: BLE001 - those behind it have a right to theirs
-                    _log.error("an analysis could not be filed: %s", type(error).__name__)
+                count = min(len(self._queue), _TOGETHER)
+                ids = [heapq.heappop(self._queue)[2] for _ in range(count)]
+                await self._analyse([self._reviews[review_id] for review_id in ids])
 
-    async def _analyse(self, review: Review) -> None:
-        analysis_id = review.analysis_id or self._context.new_id("an")
-        review = self._change(review, "pending_analysis", analysis_id=analysis_id)
-        review = self._change(review, "analyzing")
-        found: Analysis | None = None
-        try:
-            found = await asyncio.get_running_loop().run_in_executor(
-                self._context.workers, analyse, review.tool, analysis_id
-            )
-        except Exception as error:  # noqa: BLE001 - one tool must not end the reviews of others
-            _log.error("a tool could not be analysed: %s", type(error).__name__)
-        self._analysed(review, found or _unread(analysis_id))
+    async def _analyse(self, some: Sequence[Review]) -> None:
+        begun: list[Review] = []
+        for review in some:
+            with _noted():
+                analysis_id = review.analysis_id or self._context.new_id("an")
+                pending = self._change(review, "pending_analysis", analysis_id=analysis_id)
+                begun.append(self._change(pending, "analyzing"))
+        found = await asyncio.get_running_loop().run_in_executor(
+            self._context.workers, lambda: [_looked_at(review) for review in begun]
+        )
+        for review, analysis in zip(begun, found, strict=True):
+            with _noted():
+                self._analysed(review, analysis)
 
     def _analysed(self, review: Review, analysis: Analysis) -> None:
         self._change(review, "pending_review", analysis=analysis, analysed_at=self._context.now())
@@ -388,6 +390,23 @@ class Sessions:
 def _check_reviewer(reviewer_id: str) -> None:
     if not reviewer_id.strip() or len(reviewer_id) > _REVIEWER:
         raise invalid("reviewer_id", f"reviewer_id has 1 to {_REVIEWER} characters")
+
+
+@contextmanager
+def _noted() -> Generator[None]:
+    try:
+        yield
+    except Exception as error:  # noqa: BLE001 - those beside it have a right to theirs
+        _log.error("an analysis could not be filed: %s", type(error).__name__)
+
+
+def _looked_at(review: Review) -> Analysis:
+    analysis_id = review.analysis_id or ""
+    try:
+        return analyse(review.tool, analysis_id)
+    except Exception as error:  # noqa: BLE001 - one tool must not end the reviews of others
+        _log.error("a tool could not be analysed: %s", type(error).__name__)
+        return _unread(analysis_id)
 
 
 def _unread(analysis_id: str) -> Analysis:
