@@ -77,6 +77,21 @@ with WorkflowClient() as client:
         ))
 """
 
+TRIAGE: Final = """
+import json
+from pathlib import Path
+
+Path("triage.py").write_text('''
+async def urgency(ticket, client):
+    if not ticket["text"]:
+        raise ValueError("an empty ticket")
+    return (await client.gateway.chat(f"How urgent is {ticket['text']!r}?")).text
+''')
+texts = {f"T-{n}": f"door {n} is stuck" if n % 67 else "" for n in range(200)}
+lines = [json.dumps({"id": id, "text": text}) for id, text in texts.items()]
+Path("tickets.jsonl").write_text("\\n".join(lines))
+"""
+
 DEV: Final = Screen("dev", "ostiary dev --demo")
 SCREENS: Final = (
     Screen("vault-ls", "ostiary vault ls"),  # first: the age of things widens its table
@@ -91,6 +106,12 @@ SCREENS: Final = (
     Screen("governance-block", 'ostiary governance run "delete all production data"', exits=1),
     Screen("gateway-token", "ostiary gateway token"),
     Screen("runtime-review", "ostiary runtime reviews show review-123"),
+    Screen(
+        "fleet-run",
+        "ostiary fleet run triage.py:urgency --inputs tickets.jsonl --out answers.jsonl",
+        (f"python - <<'END'{TRIAGE}END",),
+        exits=1,
+    ),
     # A run that was reported, so that its times are always the same.
     Screen("workflow-trace", "ostiary workflow trace night-2", (f"python -c '{SPANS}'",)),
 )
@@ -121,10 +142,13 @@ _CHANGING: Final[tuple[tuple[str, Callable[[re.Match[str]], str]], ...]] = (
     (r"\b(?=[0-9a-f]*\d)[0-9a-f]{12,}\b", _same_length(_HEX)),
     (r"\b20\d\d-\d\d-\d\d\b", _same_length("2026-01-05")),
     (r"\b[0-2]\d:[0-5]\d:[0-5]\d\b", _same_length("09:41:07")),
+    (r"\b\d:[0-5]\d:[0-5]\d\b", _same_length("0:00:01")),
     (r"(?<=:\d\d)\.\d{3,6}\b", _same_length(".000000")),
     (r"\b\d+ s ago\b", _padded("4 s ago")),
     (r"\b\d+ (?:s|min)(?= (?:left|from now)|$)", _padded("4 min")),
     (r"\buid \d+", _padded("uid 1000")),
+    (r"\d+\.\d s, [\d,]+ a second", lambda _: "0.6 s, 322 a second"),
+    (r"[\d.]+ ms, [\d.]+ ms", lambda _: "95.4 ms, 190.8 ms"),
     # milliseconds in a column of their own
     (r"(?<![\d.])\d+\.\d(?=(?:\x1b\[[\d;]*m)*  )", lambda found: "4.1".rjust(len(found[0]))),
     (r"(?<='latency_ms': )[\d.]+", lambda _: "0.024"),
@@ -147,6 +171,8 @@ def _shorter(output: str, long: str, short: str) -> str:
 
 def steady(output: str, home: Path, ports: dict[int, int]) -> str:
     """Return what a command printed, without what the next run would print differently."""
+    # Of a line that was drawn over, what was drawn last; and no word about the cursor.
+    output = re.sub(r"^.*\r(?:\x1b\[2K)?(?=[^\r\n])|\x1b\[\?25[lh]|\r$", "", output, flags=re.M)
     output = _shorter(output, str(home), "~")
     for free, usual in ports.items():
         output = _shorter(output, str(free), str(usual))
@@ -284,7 +310,6 @@ def stage(*, tcp: bool = True) -> Generator[Stage]:
         )
         said: dict[str, str | None] = json.loads(printed.stdout)
         environ |= {name: value for name, value in said.items() if value is not None}
-        environ["OSTIARY_VAULT_AGENT"] = "my-agent"
         yield Stage(home, environ, ports, banner)
     finally:
         process.send_signal(signal.SIGTERM)

@@ -226,7 +226,8 @@ def test_page(page: str, home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     }
     with running(home=home / ".sanctum", demo=True, **options) as server:
         assert server.tcp is not None
-        # Where a client looks that is told nothing; the gateway's as after `ostiary env`.
+        # Where a client looks that is told nothing: as after `ostiary env`.
+        monkeypatch.setenv("OSTIARY_VAULT_AGENT", "my-agent")
         monkeypatch.setenv("OSTIARY_GOVERNANCE_URL", server.governance_url)
         monkeypatch.setenv("OSTIARY_RUNTIME_URL", server.runtime_url)
         monkeypatch.setenv("OSTIARY_WORKFLOW_URL", server.workflow_url)
