@@ -47,7 +47,7 @@ def machine() -> Machine:
     return Machine(
         python=f"{platform.python_implementation()} {platform.python_version()}",
         system=f"{platform.system()} {platform.machine()}",
-        kernel=platform.release(),
+        kernel=platform.release().partition("-")[0],
         processor=_processor(),
         cores=os.cpu_count() or 1,
         server_core=where.server,
