@@ -16,6 +16,7 @@ OVERLOADED: Final = frozenset({429, 503})
 
 _FIRST: Final = 8.0
 _TOLERANCE: Final = 1.5  # how many times slower than usual is still no queue
+_MUCH: Final = 3.0  # and how many times is much too slow, whatever else it may be
 _LOWEST_CUT: Final = 0.5
 _REFUSAL_CUT: Final = 0.7
 _FASTER: Final = 0.75  # what half as many at once must bring, if they were the reason
@@ -129,7 +130,7 @@ class AdaptiveLimit:
     def worth_sending(self, route: str, left: float) -> bool:
         """Whether an answer may be expected within `left` seconds."""
         known = self._routes.get(route)
-        return known is None or known.usual == math.inf or left >= known.usual * _TOLERANCE
+        return known is None or known.usual == math.inf or left >= known.usual * _MUCH
 
     def answered(self, round_: int, route: str, seconds: float, status: int | None) -> None:
         """Note how a request of `round_` went; `status` is None when none came in time."""
@@ -150,7 +151,7 @@ class AdaptiveLimit:
                 return
             # How much longer it would have taken nobody knows: it counts as much too slow.
             known.cut_short = True
-            seconds = max(seconds, known.usual * _TOLERANCE / _LOWEST_CUT)
+            seconds = max(seconds, known.usual * _MUCH)
         elif not 200 <= status < 400:
             return  # to say no is quicker than to do it
         known.add(seconds)
