@@ -15,9 +15,9 @@ from .panels import UNITS, Panel
 from .rounds import Result
 from .tables import number
 
-WIDTH = 760
-_LABELS, _AXIS_END = 300, 612
-_FIGURE, _TIMES = 684, 750
+WIDTH = 800
+_LABELS, _AXIS_END = 340, 652
+_FIGURE, _TIMES = 724, 790
 _ROW, _HEAD, _FOOT = 24, 30, 26
 COLOURS = (Path(__file__).with_name("colours.css")).read_text(encoding="utf-8")
 STYLE = (Path(__file__).with_name("plots.css")).read_text(encoding="utf-8")
@@ -85,10 +85,9 @@ def _row(panel: Panel, row: Result, y: float, place: Callable[[float], float]) -
     parts += [f'<circle class="sample" cx="{place(v):.1f}" cy="{y}" r="2.2"/>' for v in values]
     parts.append(f'<circle class="median" cx="{stem:.1f}" cy="{y}" r="5"/>')
     name = panel.name(row)
-    # No font is known here: a long name is squeezed into its column.
-    squeezed = (
-        f' textLength="{_LABELS - 12}" lengthAdjust="spacingAndGlyphs"' if len(name) > 42 else ""
-    )
+    # No font is known here: a name that is too long in the widest is fitted into its column.
+    long = len(name) > (40 if case.role == "ours" else 46)
+    squeezed = f' textLength="{_LABELS - 12}" lengthAdjust="spacingAndGlyphs"' if long else ""
     parts.append(f'<text class="label" x="0" y="{y + 4}"{squeezed}>{escape(name)}</text>')
     parts.append(_text("figure end", _FIGURE, y + 4, f"{number(row.value)}"))
     times = panel.dearer(row)
