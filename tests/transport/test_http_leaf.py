@@ -71,9 +71,11 @@ class Leaf:
         if kind == "sync":
             self.raw: Any = HttpPool(address, **options)
         else:
-            import uvloop
+            factory = asyncio.new_event_loop
+            if kind == "uvloop":
+                import uvloop
 
-            factory = uvloop.new_event_loop if kind == "uvloop" else asyncio.new_event_loop
+                factory = uvloop.new_event_loop
             self.runner = asyncio.Runner(loop_factory=factory)
             self.raw = AsyncHttpPool(address, **options)
 
