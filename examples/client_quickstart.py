@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import ostiary
 from ostiary import Ostiary
 from ostiary.devserver import RunningVault, running
 
 
-def settings(server: RunningVault) -> dict[str, dict[str, str]]:
+def settings(server: RunningVault) -> dict[str, Any]:
     """Return where the services are; elsewhere this is a profile or the environment."""
     run = server.gateway.environment
     server.put("services/mail", "a password of the mail service")

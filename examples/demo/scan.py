@@ -132,7 +132,9 @@ def scan_repository(
     # For the processes of the fleet; the agent says what they mean.
     os.environ["SECRET_SCAN_VAULT"] = "yes"
     os.environ["SANCTUM_VAULT_PATH"] = str(services.socket.parent)
-    fleet = Fleet(PartScan, executor="processes", workers=PROCESSES, retries=0)
+    fleet = Fleet(
+        PartScan, executor="processes", workers=PROCESSES, concurrency=PROCESSES, retries=0
+    )
     stream = fleet.stream(
         {"path": repository, "part": part, "at_most": files} for part in range(PARTS)
     )

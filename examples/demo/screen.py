@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from collections.abc import Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Final
@@ -200,12 +201,9 @@ def print_figures(
         levels = ", ".join(
             f"{count} of level {level}" for level, count in sorted(scan.levels.items())
         )
-        console.print(
-            f"{scan.files} files, {scan.triaged} findings judged by a model: {levels}; in SARIF: "
-            f"{scan.report}",
-            soft_wrap=True,
-            markup=False,
-        )
+        told = f"{scan.files} files, {scan.triaged} findings judged by a model: {levels}"
+        report = os.path.relpath(scan.report)
+        console.print(f"{told}; in SARIF: {report}", markup=False, soft_wrap=True)
         for one in scan.worst:
             console.print(f"  {one}", markup=False, soft_wrap=True)
     different = sum(here != there for here, there in counts.values())

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +36,8 @@ LONGEST_LINE = 300
 KEYWORDS = re.compile("|".join(DENYLIST), re.IGNORECASE)
 QUOTED = re.compile(r"""["'][A-Za-z0-9+/=_\\-]{5,}["']""")
 
+_turn = threading.Lock()
+
 
 @dataclass(frozen=True)
 class Hit:
@@ -58,9 +61,9 @@ def scan(
 ) -> Iterator[Hit]:
     """Yield what is found, file by file; `stopped` is asked before each.
 
-    The library configures itself for the whole process: one scan at a time.
+    The library configures itself for the whole process: one scan at a time, others wait.
     """
-    with default_settings(), tempfile.TemporaryDirectory(dir=work_dir) as staging:
+    with _turn, default_settings(), tempfile.TemporaryDirectory(dir=work_dir) as staging:
         kinds: Iterable[type[BasePlugin]] = get_mapping_from_secret_type_to_class().values()
         detectors = [kind() for kind in kinds]
         for path in paths:
