@@ -33,7 +33,7 @@ def test_the_package_gives_it_when_it_is_asked_for() -> None:
     assert ostiary.AsyncOstiary is AsyncOstiary
     assert ostiary.OstiaryConfig is OstiaryConfig
     with pytest.raises(AttributeError, match="nothing_of_ours"):
-        ostiary.nothing_of_ours  # type: ignore[attr-defined]  # noqa: B018
+        ostiary.nothing_of_ours  # noqa: B018
     program = (
         "import sys, ostiary\n"
         "client = ostiary.Ostiary(governance={})\n"
@@ -124,6 +124,10 @@ def test_closing_closes_what_was_made_the_last_first(
     assert not raw.vault._transport.is_open
     with pytest.raises(ClientStateError, match="is closed"):
         _ = raw.gateway
+    with pytest.raises(ClientStateError, match="is closed"):
+        client.call("check")
+    with pytest.raises(ClientStateError):
+        client.call("runtime.get_status")
     with pytest.raises(ClientStateError, match="is closed"):
         client.wait(raw.__enter__() if colour == "sync" else raw.__aenter__())
 
@@ -280,4 +284,5 @@ def test_it_says_what_it_is(make: Make, everything: dict[str, Any]) -> None:
     assert repr(client.raw) == f"<{name} workflow open>"
     client.close()
     assert repr(client.raw) == f"<{name} closed>"
-    assert "not configured" in repr(type(client.raw).__new__(type(client.raw)))
+    kind: Any = type(client.raw)
+    assert "not configured" in repr(kind.__new__(kind))

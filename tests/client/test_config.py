@@ -100,7 +100,7 @@ def test_a_profile_is_read_whole(write: Write) -> None:
     assert below.governance is None
     assert below.runtime == RuntimeSection(
         base_url="https://runtime.example/api/v1",
-        api_key=Reference("services/runtime", "token"),  # type: ignore[arg-type]
+        api_key=Reference("services/runtime", "token"),
         timeout=float("inf"),
     )
     assert below.gateway is not None

@@ -199,13 +199,13 @@ def test_a_dotenv_goes_before_the_profile_with_a_key_of_its_own(
     with Ostiary() as client:
         assert client.runtime.base_url == "http://localhost:2/api/v1"
         assert client.runtime.api_key is not None
-        assert client.runtime.api_key.reveal() == "file-key"  # type: ignore[union-attr]
+        assert client.runtime.api_key.reveal() == "file-key"
     assert sources("runtime", OstiaryConfig.load())["api_key"] == ".env"
     monkeypatch.setenv("OSTIARY_RUNTIME_API_KEY", "own-key")
     with Ostiary() as client:
         assert client.runtime.base_url == "http://localhost:1/api/v1"
         assert client.runtime.api_key is not None
-        assert client.runtime.api_key.reveal() == "own-key"  # type: ignore[union-attr]
+        assert client.runtime.api_key.reveal() == "own-key"
 
 
 # --- the gateway, which has an identity for an address

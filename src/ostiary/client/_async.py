@@ -192,8 +192,7 @@ class AsyncOstiary:
 
     def _made(self, domain: str, make: Callable[[dict[str, Any]], T]) -> T:
         with self._lock:
-            if self._closed:
-                raise ClientStateError("the client is closed; make another one")
+            self._check_open()
             found: Any = self._clients.get(domain)
             if found is None:
                 said = settings_of(self._config, domain)
@@ -246,6 +245,7 @@ class AsyncOstiary:
         `timeout`, in seconds, is for each of them. No error of a domain is raised: it stands
         in its answer.
         """
+        self._check_open()
         wanted = [domain for domain in DOMAINS if self._says_something(domain)]
 
         async def one(domain: str) -> Health:
@@ -300,12 +300,15 @@ class AsyncOstiary:
             await self._keys.aclose()
 
     async def __aenter__(self) -> Self:
-        if self._closed:
-            raise ClientStateError("the client is closed; make another one")
+        self._check_open()
         return self
 
     async def __aexit__(self, *exc_info: object) -> None:
         await self.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientStateError("the client is closed; make another one")
 
 
 def _restore(

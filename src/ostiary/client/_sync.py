@@ -194,8 +194,7 @@ class Ostiary:
 
     def _made(self, domain: str, make: Callable[[dict[str, Any]], T]) -> T:
         with self._lock:
-            if self._closed:
-                raise ClientStateError("the client is closed; make another one")
+            self._check_open()
             found: Any = self._clients.get(domain)
             if found is None:
                 said = settings_of(self._config, domain)
@@ -248,6 +247,7 @@ class Ostiary:
         `timeout`, in seconds, is for each of them. No error of a domain is raised: it stands
         in its answer.
         """
+        self._check_open()
         wanted = [domain for domain in DOMAINS if self._says_something(domain)]
 
         def one(domain: str) -> Health:
@@ -302,12 +302,15 @@ class Ostiary:
             self._keys.close()
 
     def __enter__(self) -> Self:
-        if self._closed:
-            raise ClientStateError("the client is closed; make another one")
+        self._check_open()
         return self
 
     def __exit__(self, *exc_info: object) -> None:
         self.close()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise ClientStateError("the client is closed; make another one")
 
 
 def _restore(cls: type[Ostiary], config: OstiaryConfig, traceparent: str | None) -> Ostiary:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -236,7 +236,7 @@ class Trace:
 
 
 @contextmanager
-def trace(trace_id: str | None = None) -> Iterator[Trace]:
+def trace(trace_id: str | None = None) -> Generator[Trace, None, None]:
     """Give every HTTP call of the block one trace id, and yield the trace; see `Trace`.
 
     So have the calls of tasks that are started in the block, and of threads that run in a copy
