@@ -44,6 +44,14 @@ def test_what_a_table_of_names_names_is_there(page: str) -> None:
         found(name)
 
 
+def test_the_page_on_testing_names_every_fixture() -> None:
+    from ostiary.testing import plugin
+
+    table = (DOCS / "testing.md").read_text("utf-8").partition("\n## ")[0]
+    named = set(re.findall(r"`((?:ostiary|mock|sample)_\w+)`", table))
+    assert named == {name for name in plugin.__all__ if name.islower()}
+
+
 def found(dotted: str) -> Any:
     """Return what a dotted name stands for, importing as much of it as is a module."""
     parts = dotted.split(".")
