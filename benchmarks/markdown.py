@@ -16,11 +16,10 @@ from pathlib import Path
 
 from . import plots, record
 from .catalogue import GROUPS
-from .gates import Verdict
-from .panels import Panel, outcome, panels, unversioned
+from .panels import Panel, figure, limit, outcome, panels, spelled, unversioned
 from .record import Run
 from .rounds import ROOT
-from .tables import bound, how, number
+from .tables import how, lowest_floor, number
 
 ASSETS = Path("docs/assets/performance")
 PAGES = (Path("README.md"), Path("docs/performance.md"))
@@ -55,70 +54,62 @@ def made(run: Run) -> str:
 
 
 def figures(run: Run, works: Iterable[str]) -> str:
-    """Return a row for each of these works: ours, the floor, how much dearer others are."""
+    """Return a row for each panel of these works: ours, the floor, how much dearer others are."""
     rows: list[Sequence[str]] = []
     for work in works:
-        drawn = [panel for panel in panels(run, work) if panel.ours is not None]
-        # The panel of the work's first target, or else its first.
-        panel = next(
-            (p for p in drawn if p.ours and p.ours.case.name in p.limits), next(iter(drawn), None)
-        )
-        if panel is None or panel.ours is None:
-            continue
-        floors = [r.value for r in panel.rows if r.case.role == "floor"]
-        judged = outcome([v for v in run.verdicts if v.target.group == work])
-        rows.append(
-            (
-                f"{work}: {run.works[work]}",
-                f"**{number(panel.ours.value)} {_unit(panel)}**",
-                f"{number(min(floors))}" if floors and not panel.more else "",
-                _others(panel),
-                judged,
+        for panel in panels(run, work):
+            if panel.ours is None:
+                continue
+            floor = lowest_floor(run.results, panel.ours)
+            names = {row.case.name for row in panel.rows}
+            rows.append(
+                (
+                    _named(run, panel),
+                    f"**{spelled(number(panel.ours.value), panel.unit)}**",
+                    "" if floor is None else number(floor.value),
+                    _others(panel),
+                    outcome([v for v in run.verdicts if v.target.case in names]),
+                )
             )
-        )
     head = ("Work", "ostiary", "Floor", "Others: how many times dearer", "Targets")
     return _table(head, rows if any(row[4] for row in rows) else [row[:4] for row in rows])
 
 
-def _unit(panel: Panel) -> str:
-    return panel.unit.replace("us", "µs").replace("/s", "per second")
+def _named(run: Run, panel: Panel) -> str:
+    """Name a panel: its work, and what sets it apart from the panel before it."""
+    text = run.works[panel.work]
+    if panel == panels(run, panel.work)[0]:
+        return f"{panel.work}: {text}{f' ({panel.title})' if panel.title else ''}"
+    apart = panel.title or (panel.name(panel.ours) if panel.ours else "")
+    return f"{panel.work}: {apart}"
 
 
 def _others(panel: Panel) -> str:
-    """Name the others, the cheapest first; of several rows of one client, its cheapest."""
-    times: dict[str, float] = {}
-    for row in panel.rows:
-        dearer = panel.dearer(row)
-        if row.case.role == "peer" and dearer is not None and "tracemalloc" not in row.case.label:
-            name = re.split(r", (?!its)", panel.name(row))[0]
-            times[name] = min(dearer, times.get(name, dearer))
+    """Name the others and how many times dearer each is, the cheapest first."""
+    dearer = [
+        (panel.name(row).removesuffix(", TCP"), times)
+        for row in panel.rows
+        if row.case.role == "peer" and not row.case.options.get("traced")
+        for times in [panel.dearer(row)]
+        if times is not None
+    ]
     # Without versions, unless two of them stand side by side.
-    plain = [unversioned(name) for name in times]
+    plain = [unversioned(name) for name, _ in dearer]
     return " · ".join(
-        f"{name if plain.count(unversioned(name)) > 1 else unversioned(name)} {number(dearer)}×"
-        for name, dearer in sorted(times.items(), key=lambda item: item[1])
+        f"{name if plain.count(unversioned(name)) > 1 else unversioned(name)} {number(times)}×"
+        for name, times in sorted(dearer, key=lambda one: one[1])
     )
 
 
 def targets(run: Run, works: Iterable[str]) -> str:
     """Return a row for each target of these works."""
     rows = [
-        (
-            v.target.name,
-            f"`{how(v)}`",
-            _figure(v),
-            bound(v).replace("<=", "≤").replace(">=", "≥"),
-            v.outcome,
-        )
+        (v.target.name, f"`{how(v)}`", figure(v), limit(v), v.outcome)
         for work in works
         for v in run.verdicts
         if v.target.group == work
     ]
     return _table(("Target", "Judged by", "Figure", "Bound", "Outcome"), rows)
-
-
-def _figure(verdict: Verdict) -> str:
-    return "-" if verdict.judged is None else f"{number(verdict.judged)} {verdict.target.unit}"
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

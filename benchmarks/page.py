@@ -10,10 +10,10 @@ from typing import get_args
 
 from . import plots
 from .gates import Outcome, Verdict, Waiver
-from .panels import headroom, outcome, panels
+from .panels import figure, headroom, limit, outcome, panels, spelled
 from .record import Run
 from .rounds import Result
-from .tables import BUSY, bound, how, lowest_floor, number, placed
+from .tables import BUSY, how, lowest_floor, number, placed
 
 STYLE = Path(__file__).with_name("page.css").read_text(encoding="utf-8")
 OUTCOMES: tuple[Outcome, ...] = get_args(Outcome)
@@ -107,11 +107,10 @@ def _targets(run: Run) -> str:
 
 
 def _target(verdict: Verdict) -> str:
-    figure = "-" if verdict.judged is None else f"{number(verdict.judged)} {verdict.target.unit}"
     cells = [
         escape(verdict.target.name),
-        figure,
-        escape(bound(verdict)).replace("&lt;=", "≤").replace("&gt;=", "≥"),
+        figure(verdict),
+        limit(verdict),
         _bar(verdict),
         f'<span class="mark {_class(verdict.outcome)}">{verdict.outcome}</span>',
         f'<span class="soft">{escape(how(verdict))}</span>',
@@ -197,7 +196,7 @@ def _figures(run: Run, result: Result) -> str:
     floor = lowest_floor(run.results, result)
     cells = [
         escape(case.label),
-        f"{number(result.value)} {case.unit}",
+        spelled(number(result.value), case.unit),
         f"{result.spread:.1%}",
         number(min(values)),
         number(max(values)),

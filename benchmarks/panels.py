@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from .gates import Verdict
 from .record import Run
 from .rounds import Result
+from .tables import number
 
 MORE_IS_BETTER = frozenset({"%", "/s"})
 UNITS = {
@@ -97,10 +98,6 @@ def panels(run: Run, work: str) -> list[Panel]:
         if result.case.group == work and result.samples:
             axis = (result.case.name.rpartition(".")[0], result.case.unit)
             axes.setdefault(axis, []).append(result)
-    for axis in [axis for axis, rows in axes.items() if len(rows) == 1]:
-        # Alone it would stand beside nothing.
-        if (home := (work, axis[1])) != axis and home in axes:
-            axes[home] = axes.pop(axis) + axes[home]
     return [
         Panel(work, _shared(rows), unit, tuple(_ranked(rows, unit)), limits)
         for (_, unit), rows in axes.items()
@@ -122,6 +119,23 @@ def outcome(verdicts: Sequence[Verdict]) -> str:
     """Return the worst of some outcomes; empty when there is none."""
     order = ("missed", "not measured", "waived", "met")
     return next((one for one in order if any(v.outcome == one for v in verdicts)), "")
+
+
+def spelled(number: str, unit: str) -> str:
+    """Return a figure with its unit as it is written where any letter may be."""
+    return f"{number} {unit.replace('us', 'µs').replace('/s', 'per second')}".rstrip()
+
+
+def figure(verdict: Verdict) -> str:
+    """Return what was held against the bound."""
+    judged = verdict.judged
+    return "-" if judged is None else spelled(number(judged), verdict.target.unit)
+
+
+def limit(verdict: Verdict) -> str:
+    """Return the bound."""
+    target = verdict.target
+    return spelled(f"{'≥' if target.at_least else '≤'} {target.bound:g}", target.unit)
 
 
 def unversioned(label: str) -> str:

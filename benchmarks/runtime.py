@@ -158,8 +158,8 @@ def _processes() -> list[Case]:
     """R7 and R8."""
     found = [
         _row(
-            f"R7.import-{key}.{key}",
-            f"import symbiont: {label}",
+            f"R7.import.{key}",
+            f"import: {label}",
             "peer",
             "over_bare",
             3,
@@ -171,7 +171,11 @@ def _processes() -> list[Case]:
         for key, label in _ORIGINALS
     ]
     code = "import ostiary.runtime"
-    found.append(_row("R7.import", code, "ours", "over_bare", 5, 1, "ms", code=code))
+    found.append(
+        _row(
+            "R7.import.ours", "import: ostiary.runtime", "ours", "over_bare", 5, 1, "ms", code=code
+        )
+    )
     also = [_row("R8.bare", "bare Python", "floor", "resident", 3, 1, "MB", code="pass")]
     rows: tuple[tuple[str, str, Role, str, str], ...] = (
         *((key, label, "peer", "symbiont", _ORIGINAL) for key, label in _ORIGINALS),
