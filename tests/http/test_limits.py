@@ -460,27 +460,24 @@ def test_the_gateway_hands_the_switch_on() -> None:
 
 
 def test_a_server_that_is_overrun_is_protected() -> None:
-    """Its capacity is a tenth of its clients; no figure here depends on how fast this runs."""
+    """It has eight workers, for 60 clients; no figure here depends on how fast this runs."""
     seen = {}
     for adaptive in (False, True):
-        with serving(workers=4, seconds=0.004) as (server, url):
+        with serving(workers=8, seconds=0.02) as (server, url):
 
-            async def main(url: str = url, adaptive: bool = adaptive) -> int | None:
+            async def main(url: str = url, adaptive: bool = adaptive) -> None:
                 async with AsyncPool(url, adaptive=adaptive) as pool:
 
                     async def client() -> None:
-                        for _ in range(12):
+                        for _ in range(8):
                             assert (await pool.request("GET", "/")).status == 200
 
-                    await asyncio.gather(*(client() for _ in range(40)))
+                    await asyncio.gather(*(client() for _ in range(60)))
                     server.most_at_once = 0
-                    await asyncio.gather(*(client() for _ in range(40)))
-                    return pool.adaptive_limit
+                    await asyncio.gather(*(client() for _ in range(60)))
 
-            limit = asyncio.run(main())
-            seen[adaptive] = server.most_at_once
+            asyncio.run(main())
             assert server.served == 960
-    assert limit is not None
-    assert limit < 25
-    assert seen[False] == 40
-    assert seen[True] < 35
+            seen[adaptive] = server.most_at_once
+    assert seen[False] == 60
+    assert seen[True] < 50
