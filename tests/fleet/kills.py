@@ -127,13 +127,21 @@ def ray_executor() -> Iterator[Executor]:
 
     from ostiary.fleet.ray import RayExecutor
 
-    ray.init(
-        num_cpus=2,
-        object_store_memory=100 * 1024 * 1024,
-        include_dashboard=False,
-        log_to_driver=False,
-        logging_level="ERROR",
-    )
+    for tries_left in (2, 1, 0):
+        try:
+            ray.init(
+                num_cpus=2,
+                object_store_memory=100 * 1024 * 1024,
+                include_dashboard=False,
+                log_to_driver=False,
+                logging_level="ERROR",
+            )
+            break
+        except Exception:
+            # It gives its own daemons 15 seconds to start, which a busy machine exceeds.
+            ray.shutdown()
+            if not tries_left:
+                raise
     try:
         yield RayExecutor()
     finally:
@@ -162,9 +170,11 @@ def main() -> int:
     options = parser.parse_args()
     well = True
     for name in options.on.split(","):
-        with tempfile.TemporaryDirectory(prefix="fleet-kills-") as directory:
-            with EXECUTORS[name]() as executor:
-                found = run_with_kills(executor, options.inputs, options.kills, Path(directory))
+        with (
+            tempfile.TemporaryDirectory(prefix="fleet-kills-") as directory,
+            EXECUTORS[name]() as executor,
+        ):
+            found = run_with_kills(executor, options.inputs, options.kills, Path(directory))
         print(f"{name:9}  {found}", flush=True)
         well = well and found.well and len(found.killed) == options.kills
     return not well

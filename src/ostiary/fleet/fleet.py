@@ -82,7 +82,7 @@ class Fleet:
 
         Raises `InvalidArgumentError`.
         """
-        kind, wants_client, name = describe(work)
+        kind, given_client, name = describe(work)
         if timeout is not None and not 0 < timeout < math.inf:
             raise InvalidArgumentError("timeout is a number of seconds above 0, or None for none")
         self.run_id = run_id or uuid4().hex
@@ -94,7 +94,7 @@ class Fleet:
         self._work = Work(
             call=work,
             kind=kind,
-            wants_client=wants_client,
+            client=given_client,
             name=name,
             config=config,
             retries=_count("retries", retries, least=0),

@@ -34,17 +34,21 @@ __all__ = [
 ]
 
 Kind: TypeAlias = Literal["coroutine", "function", "agent"]
+Client: TypeAlias = Literal["none", "named", "second"]
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
 @dataclass(slots=True)
 class Work:
-    """What is done, with what client, how often and for how long an attempt may take."""
+    """What is done, how often, and for how long an attempt may take.
+
+    `client` says how the work is given one, if it is.
+    """
 
     call: Callable[..., Any]
     kind: Kind
-    wants_client: bool
+    client: Client
     name: str
     config: OstiaryConfig | None
     retries: int
@@ -66,13 +70,13 @@ class Work:
 
 
 _SENT = (
-    *("call", "kind", "wants_client", "name", "config"),
+    *("call", "kind", "client", "name", "config"),
     *("retries", "timeout", "concurrency", "run_id", "trace"),
 )
 
 
-def describe(call: object) -> tuple[Kind, bool, str]:
-    """Return what kind of work it is, whether it is given a client, and what to call it.
+def describe(call: object) -> tuple[Kind, Client, str]:
+    """Return what kind of work it is, how it is given a client, and what to call it.
 
     Raises `InvalidArgumentError` for what is no work.
     """
@@ -81,7 +85,7 @@ def describe(call: object) -> tuple[Kind, bool, str]:
         from ..gateway.agent import SageSanctumAgent
 
         if issubclass(call, SageSanctumAgent) and not call.__abstractmethods__:
-            return "agent", False, name
+            return "agent", "none", name
         raise InvalidArgumentError(
             f"{name} is a class, but no agent; give a function, or a subclass of "
             "ostiary.gateway.SageSanctumAgent that has a name, a version and run()"
@@ -92,18 +96,18 @@ def describe(call: object) -> tuple[Kind, bool, str]:
         )
     method = getattr(call, "__call__", None)  # noqa: B004 - an object whose call is a coroutine
     coroutine = inspect.iscoroutinefunction(call) or inspect.iscoroutinefunction(method)
-    return "coroutine" if coroutine else "function", _wants_client(call), name
+    return "coroutine" if coroutine else "function", _client_of(call), name
 
 
-def _wants_client(call: Callable[..., Any]) -> bool:
+def _client_of(call: Callable[..., Any]) -> Client:
     try:
         parameters = list(inspect.signature(call).parameters.values())
     except (TypeError, ValueError):
-        return False  # a builtin that does not say
+        return "none"  # a builtin that does not say
     if any(one.name == "client" for one in parameters):
-        return True
+        return "named"
     required = [one for one in parameters if one.kind in _POSITIONAL and one.default is one.empty]
-    return len(required) > 1
+    return "second" if len(required) > 1 else "none"
 
 
 # --- on the way

@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from functools import partial
 from multiprocessing.util import Finalize
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -58,6 +59,7 @@ class Worker:
         self._threads: Workers | None = None
         self._async_clients: list[tuple[OstiaryConfig | None, AsyncOstiary]] = []
         self._clients: list[tuple[OstiaryConfig | None, Ostiary]] = []
+        self._making = threading.Lock()
         self._agents: list[tuple[type[Any], str, Agents]] = []
 
     def submit(self, work: Work, items: Sequence[Item]) -> Future[list[Outcome]]:
@@ -111,8 +113,7 @@ class Worker:
                 if work.kind == "agent":
                     return await self._agents_of(work).run(item)
                 if work.kind == "coroutine":
-                    given = (self._async_client(work),) if work.wants_client else ()
-                    return await work.call(item.input, *given), None, ()
+                    return await self._called(work, item, self._async_client), None, ()
                 return await self._on_thread(work, item), None, ()
         except asyncio.CancelledError:
             task = asyncio.current_task()
@@ -133,11 +134,16 @@ class Worker:
         if self._threads is None:
             # Twice: one that outlives its timeout keeps its thread.
             self._threads = Workers(2 * max(work.concurrency, 1))
-        given = (self._client(work),) if work.wants_client else ()
-        run = contextvars.copy_context().run
-        return await asyncio.wrap_future(
-            self._threads.submit(run, _contained, work.call, item.input, *given)
-        )
+        context = contextvars.copy_context()
+        call = partial(_contained, self._called, work, item, self._client)
+        return await asyncio.wrap_future(self._threads.submit(context.run, call))
+
+    def _called(self, work: Work, item: Item, client: Callable[[Work], Any]) -> Any:
+        if work.client == "named":
+            return work.call(item.input, client=client(work))
+        if work.client == "second":
+            return work.call(item.input, client(work))
+        return work.call(item.input)
 
     # --- what is kept
 
@@ -153,7 +159,8 @@ class Worker:
 
         if isinstance(work.given, Ostiary):
             return work.given
-        return _kept(self._clients, work.config, lambda: _made(Ostiary, work.config))
+        with self._making:
+            return _kept(self._clients, work.config, lambda: _made(Ostiary, work.config))
 
     def _agents_of(self, work: Work) -> Agents:
         for kind, run_id, found in self._agents:

@@ -1,0 +1,234 @@
+"""Fleets whose work is done elsewhere: what travels, what is kept there, what a death costs."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+import threading
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ostiary import telemetry
+from ostiary.client import OstiaryConfig
+from ostiary.fleet import (
+    ExecutorError,
+    Fleet,
+    NotPortableError,
+    RemoteError,
+    WorkerLostError,
+)
+from tests.fleet import works
+from tests.fleet.kills import run_with_kills
+
+closes_all = pytest.mark.usefixtures("no_leaked_descriptors")
+
+
+@pytest.fixture(scope="module")
+def pool() -> Any:
+    """Two processes that stay, as a caller's own executor."""
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as executor:
+        yield executor
+
+
+@closes_all
+def test_a_worker_that_is_killed_loses_no_input(tmp_path: Path) -> None:
+    found = run_with_kills("processes", 400, 2, tmp_path)
+    assert found.well, str(found)
+    assert len(found.killed) == 2
+    assert found.attempts > 400  # or nobody was in the middle of anything
+
+
+@closes_all
+def test_whoever_was_aboard_is_tried_again_under_its_key(tmp_path: Path) -> None:
+    work = works.FallOnce(13, tmp_path / "fell")
+    report = Fleet(work, executor="processes", concurrency=8).run(range(40))
+    assert report.errors == {}
+    assert [one.value[0] for one in report.results] == list(range(40))
+    fallen = report.results[13]
+    assert fallen.value[1] == fallen.key == (tmp_path / "fell").read_text()
+    assert fallen.value[2] == fallen.attempts >= 2
+    assert report.lost >= 1
+
+
+@closes_all
+def test_an_input_that_kills_each_worker_fails_alone() -> None:
+    report = Fleet(works.fall, executor="processes", concurrency=8, retries=1).run(range(30))
+    (failed,) = report.failures
+    assert failed.input == 5
+    assert isinstance(failed.error, WorkerLostError)
+    assert "no other input beside it" in str(failed.error)
+    assert failed.attempts == 2
+    assert [one.value for one in report.results if one.ok] == [n for n in range(30) if n != 5]
+
+
+def test_results_come_by_async_for_too(pool: Executor) -> None:
+    async def main() -> tuple[list[int], int]:
+        ticks = 0
+
+        async def tick() -> None:
+            nonlocal ticks
+            while True:
+                ticks += 1
+                await asyncio.sleep(0)
+
+        ticking = asyncio.ensure_future(tick())
+        stream = Fleet(works.double, executor=pool).stream(range(50))
+        found = [one.value async for one in stream]
+        ticking.cancel()
+        return sorted(found), ticks
+
+    found, ticks = asyncio.run(main())
+    assert found == [2 * n for n in range(50)]
+    assert ticks > 1  # the loop was not held up
+
+
+def test_errors_come_back_with_where_they_were_raised(pool: Executor) -> None:
+    report = Fleet(works.fail, executor=pool).run(range(4))
+    error = report.results[3].error
+    assert isinstance(error, ValueError)
+    assert str(error) == "3 is a multiple of three"
+    (note,) = error.__notes__
+    assert note.startswith("raised in process ")
+    assert str(os.getpid()) not in note.partition(" of ")[0]
+    assert "works.py" in note
+
+
+def test_what_cannot_travel_is_its_inputs_failure(pool: Executor) -> None:
+    lock = threading.Lock()
+    report = Fleet(works.where, executor=pool).run([1, lock, 2])
+    assert [one.ok for one in report.results] == [True, False, True]
+    assert isinstance(report.results[1].error, NotPortableError)
+    assert "input 1 cannot be sent" in str(report.results[1].error)
+
+    back = Fleet(works.return_lock, executor=pool).run([1])
+    assert isinstance(back.results[0].error, NotPortableError)
+
+    unreadable = Fleet(works.raise_unreadable, executor=pool).run([1])
+    assert isinstance(unreadable.results[0].error, RemoteError)
+    assert "Unreadable: it" in str(unreadable.results[0].error)
+
+
+def test_work_that_cannot_travel_is_said_before_it_begins(pool: Executor) -> None:
+    with pytest.raises(NotPortableError, match="the work cannot be sent"):
+        Fleet(lambda given: given, executor=pool).run([1])
+
+
+def test_work_that_is_not_there(pool: Executor, tmp_path: Path, monkeypatch: Any) -> None:
+    (tmp_path / "only_here.py").write_text("def work(given):\n    return given\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    import only_here  # type: ignore[import-not-found]
+
+    with pytest.raises(ExecutorError, match=r"only_here.*has to be there as well"):
+        Fleet(only_here.work, executor=pool).run([1, 2])
+
+
+@pytest.mark.parametrize("work", [works.status, works.status_sync], ids=["coroutine", "plain"])
+def test_each_process_keeps_one_client(pool: Executor, plane: Any, bare: Path, work: Any) -> None:
+    config = OstiaryConfig(runtime={"base_url": plane.runtime_unix_url})  # type: ignore[arg-type]
+    seen: set[tuple[int, int]] = set()
+    for _ in range(2):  # a second fleet finds it there
+        report = Fleet(work, client=config, executor=pool, concurrency=4).run(range(24))
+        assert report.errors == {}
+        seen |= {(one.value[2], one.value[1]) for one in report.results}
+    processes = [process for process, _ in seen]
+    assert len(processes) == len(set(processes)) <= 2
+
+
+def test_agents_elsewhere(pool: Executor, bare: Path) -> None:
+    (bare / "a.py").write_text("# TODO\n")
+    report = Fleet(works.Todo, executor=pool).run([str(bare), bare])
+    assert report.errors == {}
+    assert report.findings == 1
+
+
+def test_the_trace_goes_along(pool: Executor) -> None:
+    with telemetry.trace() as trace:
+        report = Fleet(traceparent, executor=pool).run([1])
+    assert report.results[0].value == trace.traceparent
+    assert Fleet(traceparent, executor=pool).run([1]).results[0].value is None
+
+
+def traceparent(given: int) -> str | None:
+    asked = telemetry.trace_headers
+    return None if asked is None else asked().get("traceparent")
+
+
+def test_threads_are_an_executor_from_which_nothing_travels() -> None:
+    lock = threading.Lock()
+    with ThreadPoolExecutor(3) as threads:
+        report = Fleet(lambda given: (given, lock), executor=threads, concurrency=6).run(range(20))
+    assert [one.value for one in report.results] == [(n, lock) for n in range(20)]
+
+
+def test_forked_processes_do_not_use_their_parents_worker() -> None:
+    """The parent has a worker with a thread, by the executor of the test before."""
+    with ThreadPoolExecutor(1) as threads:
+        assert Fleet(works.double, executor=threads).run([1]).ok
+    script = """
+import sys
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from multiprocessing import get_context
+from ostiary.fleet import Fleet
+from tests.fleet import works
+with ThreadPoolExecutor(1) as threads:
+    assert Fleet(works.double, executor=threads).run([1]).ok
+with ProcessPoolExecutor(2, mp_context=get_context("fork")) as forked:
+    print([one.value for one in Fleet(works.double, executor=forked).run(range(5)).results])
+"""
+    assert run_script(script) == "[0, 2, 4, 6, 8]"
+
+
+def test_an_executor_that_is_broken_for_good() -> None:
+    executor = ProcessPoolExecutor(1, mp_context=get_context("spawn"))
+    with pytest.raises(ExecutorError, match="a function that makes the executor"):
+        Fleet(works.fall, executor=executor).run([5, 6])
+    executor.shutdown()
+    with pytest.raises(ExecutorError, match="do not answer"):
+        Fleet(works.double, executor=executor).run([1])
+
+
+@closes_all
+def test_a_function_makes_executors_anew() -> None:
+    made = []
+
+    def make() -> Executor:
+        made.append(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+        return made[-1]
+
+    report = Fleet(works.fall, executor=make, retries=0).run([4, 5, 6])
+    assert report.errors == {"WorkerLostError": 1}
+    assert len(made) >= 2
+
+
+@closes_all
+def test_leaving_early_ends_the_processes() -> None:
+    with Fleet(works.where, executor="processes", concurrency=2).stream(iter(int, 1)) as stream:
+        process = next(stream).value[1]
+    with pytest.raises(ProcessLookupError):
+        os.kill(process, 0)
+
+
+def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path: Path) -> None:
+    script = tmp_path / "unguarded.py"
+    script.write_text(
+        "from ostiary.fleet import Fleet, ExecutorError\n"
+        "try:\n"
+        "    Fleet(len, executor='processes').run([1])\n"
+        "except ExecutorError as error:\n"
+        "    print('if __name__' in str(error))\n"
+    )
+    assert run_script(script).splitlines()[-1] == "True"
+
+
+def run_script(script: str | Path) -> str:
+    what = [str(script)] if isinstance(script, Path) else ["-c", script]
+    done = subprocess.run(
+        [sys.executable, *what], capture_output=True, text=True, timeout=100, check=True
+    )
+    return done.stdout.strip()
