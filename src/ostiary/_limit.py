@@ -173,13 +173,13 @@ class AdaptiveLimit:
             return
         if certain and most < known.usual:
             known.usual = most
-        slowness = least / (known.usual * _TOLERANCE)
         self._judged += 1
-        if slowness > 1.0:
+        tolerated = known.usual * _TOLERANCE
+        if least > tolerated:
             if certain and self._is_not_the_number(known):
                 known.accept(most)
             else:
-                self._cut(max(_LOWEST_CUT, 1.0 / slowness))
+                self._cut(max(_LOWEST_CUT, tolerated / least))
             return
         known.trust()
         if self._full:

@@ -15,7 +15,7 @@ STATUSES = st.sampled_from([200, 200, 200, 204, 304, 404, 429, 500, 503, None])
 ANSWERS = st.tuples(
     st.integers(0, 3),  # how many rounds ago it was sent
     st.sampled_from(["GET /", "POST /", "GET /{id}"]),
-    st.floats(0, 1e6),
+    st.floats(0, 1e6) | st.just(0.0),
     STATUSES,
 )
 
@@ -190,6 +190,13 @@ def test_one_slow_answer_is_not_held_against_a_server() -> None:
         answer(limit, 39, 1.0)
         answer(limit, 1, 60.0)
         assert limit.now >= 10
+
+
+def test_answers_that_take_no_time_are_answers() -> None:
+    limit = AdaptiveLimit(20)
+    answer(limit, 100, 0.0)
+    answer(limit, 100, 1.0)
+    assert limit.now < 20
 
 
 def test_paths_without_end_are_not_remembered() -> None:
