@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import compiled
+from benchmarks import compiled, record
 from benchmarks.cases.framed import REQUEST
 from benchmarks.compiled import NoCompiler
 
@@ -235,12 +235,11 @@ def test_the_walk_counts_its_frames(tools: dict[str, str]) -> None:
 
 @needs_cc
 def test_a_short_run_from_end_to_end(root: Path, tmp_path: Path) -> None:
-    path = tmp_path / "figures.json"
     names = ["P1.fetch", "P3.c-floor", "P5.c-floor", "P5.call", "P6.stdlib", "P7.100B.framer"]
     words = ["--smoke", "--only", ",".join(names)]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
     done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words, "--json", str(path)],
+        [sys.executable, "-m", "benchmarks", *words, "--report", str(tmp_path)],
         capture_output=True,
         text=True,
         timeout=100,
@@ -250,9 +249,13 @@ def test_a_short_run_from_end_to_end(root: Path, tmp_path: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert "nothing is judged" in done.stdout
-    found = json.loads(path.read_text(encoding="utf-8"))
-    assert set(found["cases"]) == set(names)
-    for name, case in found["cases"].items():
-        assert case["unavailable"] is None, name
-        assert len(case["samples"]) == 1, name
-    assert found["targets"] == {}
+    run = record.read(tmp_path / "run.json")
+    assert set(run.results) == set(names)
+    for name, result in run.results.items():
+        assert result.unavailable == "", name
+        assert len(result.samples) == 1, name
+    assert run.smoke
+    assert run.verdicts == []
+    assert list(run.works) == ["P1", "P3", "P5", "P6", "P7"]
+    assert "A smoke run" in (tmp_path / "index.html").read_text(encoding="utf-8")
+    assert "Channel.call" in done.stdout
