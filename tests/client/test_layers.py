@@ -228,6 +228,13 @@ def test_a_gateways_identity_is_of_one_layer(
     monkeypatch.delenv("TRAT_FILE")
     with Ostiary() as client:
         assert client.gateway._behaviour.timeout == 12.0
+    # Nor is what a machine says to all of its programs.
+    some = "\n".join(f'{name} = "{of_a_run[name]}"' for name in ("trat_file", "gateway"))
+    write(f"[default.gateway]\n{some}")
+    monkeypatch.setenv("SPIFFE_ENDPOINT_SOCKET", "/run/spire.sock")
+    monkeypatch.setenv("OSTIARY_GATEWAY_AUDIENCE", "gateway")
+    with Ostiary() as client, pytest.raises(gateway_errors.ConfigurationError, match="JWT-SVID"):
+        client.gateway  # noqa: B018
     # What code gives is filled up by the environment, as for every other client.
     monkeypatch.setenv("SPIFFE_JWT_PATH", of_a_run["spiffe_jwt_path"])
     monkeypatch.setenv("TRAT_FILE", of_a_run["trat_file"])
