@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from ostiary.devserver.governance.commands import pieces
 from ostiary.devserver.governance.rules import (
     ALLOW,
     BLOCK,
@@ -17,7 +18,6 @@ from ostiary.devserver.governance.rules import (
     judge,
     judge_command,
 )
-from ostiary.devserver.governance.service import pieces
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The owner's half of the vault: credentials, agents, policies, audit, leases, lock.
 
 Only `listener` decides who the owner is; everything here trusts that it did. Every change
-is recorded and committed before it is answered. Neighbours: `service` holds the state,
+is recorded and committed before it is answered. Neighbours: `vault` holds the state,
 `admin` is the client.
 """
 
@@ -22,8 +22,8 @@ from .clock import iso
 from .leases import Lease
 from .options import VALUE_LIMIT
 from .policy import Policy
-from .service import PATH_LIMIT, Slow, Vault
 from .store import About, Agent, Credential
+from .vault import PATH_LIMIT, Slow, Vault
 
 __all__ = ["Administration", "entry"]
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from ..vault import keys
 from .administration import Administration
-from .service import Vault
+from .vault import Vault
 
 __all__ = ["AGENT", "CREDENTIALS", "load"]
 

@@ -2,7 +2,7 @@
 
 Each method is one row of a table: a params type, decoded strictly enough to be safe and
 loosely enough for every known client, and a function that calls the vault and shapes the
-answer. No rules live here. Neighbours: `service` and `administration` decide, `listener`
+answer. No rules live here. Neighbours: `vault` and `administration` decide, `listener`
 carries.
 """
 
@@ -19,8 +19,8 @@ from . import administration, audit, faults
 from .administration import Administration, decode_hex
 from .clock import iso
 from .policy import Conditions, Policy
-from .service import Grant, Peer, Slow, Vault
 from .sessions import Session
+from .vault import Grant, Peer, Slow, Vault
 
 __all__ = ["METHODS", "Call", "Request", "encode_error", "encode_result", "read_request"]
 

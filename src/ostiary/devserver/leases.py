@@ -2,7 +2,7 @@
 
 Kept in memory; the audit log is their record, and a restart ends them all. The clock is an
 argument. An id is 144 random bits, and knowing one is not enough: a lease answers to its
-own agent alone. Neighbour: `service` grants and ends them.
+own agent alone. Neighbour: `vault` grants and ends them.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ from .dialects import (
 )
 from .faults import Refusal
 from .options import FRAME_LIMIT
-from .service import Peer, Slow, Vault
+from .vault import Peer, Slow, Vault
 
 __all__ = ["Listener"]
 

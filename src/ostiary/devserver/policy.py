@@ -1,7 +1,7 @@
 """Policies: any enabled one that matches allows, the smallest ttl wins, otherwise deny.
 
 Pure decisions; the clock is an argument. A condition that does not hold makes its policy
-not match, and when nothing else matches, says why. Neighbour: `service` acts on `Decision`.
+not match, and when nothing else matches, says why. Neighbour: `vault` acts on `Decision`.
 """
 
 from __future__ import annotations

@@ -27,8 +27,8 @@ from .options import (
     WorkflowOptions,
     default_home,
 )
-from .service import Vault
 from .sockets import BACKLOG, LocalSocket, bind_tcp, stop_accepting
+from .vault import Vault
 
 if TYPE_CHECKING:
     from .gateway.server import GatewayServer

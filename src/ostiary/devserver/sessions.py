@@ -1,7 +1,7 @@
 """Who is on the other end: challenges, signatures, sessions, and the patience for wrong ones.
 
 A challenge is 32 random bytes, answered once and soon. Unknown agents get one too, and the
-same refusal after the same work. Neighbour: `service` keeps one `Handshake` a connection.
+same refusal after the same work. Neighbour: `vault` keeps one `Handshake` a connection.
 """
 
 from __future__ import annotations

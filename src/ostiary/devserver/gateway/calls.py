@@ -15,7 +15,7 @@ import msgspec
 
 from ..audit import Event
 from ..http.refusals import HttpRefusal
-from ..service import Vault
+from ..vault import Vault
 
 __all__ = ["CallRecord", "Calls", "Totals"]
 

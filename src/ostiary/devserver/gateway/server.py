@@ -16,7 +16,7 @@ from ..faults import DevserverError
 from ..home import create_private
 from ..http.domain import HttpDomain
 from ..options import GatewayOptions, Options
-from ..service import Vault
+from ..vault import Vault
 from . import sample
 from .builtin import BuiltIn
 from .calls import Calls

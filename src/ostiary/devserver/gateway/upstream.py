@@ -29,7 +29,7 @@ from ..audit import Event
 from ..faults import Refusal
 from ..http.refusals import HttpRefusal
 from ..options import ForwardOptions
-from ..service import Vault
+from ..vault import Vault
 from .calls import CallRecord
 from .instances import is_list, is_object
 from .wire import invalid

@@ -1,6 +1,6 @@
 """The secrets of the governance API, sealed in the vault below `governance/`.
 
-It reaches no other credential of the vault, whatever a key looks like. Neighbour: `service`
+It reaches no other credential of the vault, whatever a key looks like. Neighbour: `commands`
 of the vault holds, seals and records.
 """
 
@@ -15,7 +15,7 @@ from ..administration import Administration
 from ..audit import Event
 from ..faults import Refusal
 from ..http.refusals import HttpRefusal
-from ..service import PATH_LIMIT, Vault
+from ..vault import PATH_LIMIT, Vault
 
 __all__ = ["Cabinet"]
 

@@ -1,6 +1,6 @@
 """The wire of governance: paths, bodies and answers, protocols and user agents.
 
-Everything here is a shape; what is done stands in `service`. The original client builds its
+Everything here is a shape; what is done stands in `commands`. The original client builds its
 classes by keyword and breaks on a member it does not know, so it gets exactly its own.
 """
 
@@ -22,8 +22,8 @@ from ..http.front import Json, read_json
 from ..http.refusals import HttpRefusal
 from ..http.streams import EventStream
 from ..options import Options
+from .commands import MODEL, Command, Done, Governance
 from .rules import RULES
-from .service import MODEL, Command, Done, Governance
 from .traces import Trace
 
 __all__ = ["Endpoints"]

@@ -10,9 +10,9 @@ from typing import final
 
 from ..http.domain import HttpDomain
 from ..options import GovernanceOptions, Options
-from ..service import Vault
+from ..vault import Vault
+from .commands import Governance
 from .endpoints import Endpoints
-from .service import Governance
 from .traces import Traces
 
 __all__ = ["GovernanceServer"]

@@ -1,7 +1,7 @@
 """What was decided, kept in a SQLite file of its own; the text that was judged is not kept.
 
 Commands in hand are in memory; a finished one is on file before it is answered. All that one
-turn of the loop finished is one transaction. Neighbour: `service` makes the traces.
+turn of the loop finished is one transaction. Neighbour: `commands` makes the traces.
 """
 
 from __future__ import annotations

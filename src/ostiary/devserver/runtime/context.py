@@ -20,7 +20,7 @@ from ..clock import Clock, iso
 from ..documents import Store
 from ..faults import DevserverError
 from ..options import Options, RuntimeOptions
-from ..service import Vault
+from ..vault import Vault
 
 if TYPE_CHECKING:
     from .agents import Agents

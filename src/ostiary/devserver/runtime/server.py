@@ -20,7 +20,7 @@ from ..http.limits import RateLimit
 from ..http.refusals import HttpRefusal
 from ..http.routing import API, Paths
 from ..options import Options, RuntimeOptions
-from ..service import Vault
+from ..vault import Vault
 from .agent_endpoints import AgentEndpoints
 from .agents import Agents
 from .approvals import Approvals

@@ -21,7 +21,7 @@ from ..http.limits import RateLimit
 from ..http.refusals import HttpRefusal
 from ..http.routing import Paths
 from ..options import Options, WorkflowOptions
-from ..service import Vault
+from ..vault import Vault
 from .audit import Audit
 from .context import Context, Group
 from .crv.gate import Gate

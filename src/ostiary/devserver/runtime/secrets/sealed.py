@@ -16,7 +16,7 @@ from ...administration import Administration
 from ...audit import Event
 from ...faults import Refusal
 from ...http.refusals import HttpRefusal
-from ...service import Vault
+from ...vault import Vault
 from .backend import Stored
 
 __all__ = ["Sealed", "committed", "read_sealed", "write_sealed"]

@@ -23,7 +23,7 @@ from ..faults import DevserverError
 from ..http.gauges import Gauges
 from ..http.refusals import HttpRefusal
 from ..options import GovernanceOptions
-from ..service import Vault
+from ..vault import Vault
 from .cabinet import Cabinet
 from .rules import ALLOW, BLOCK, THROTTLE, Judgement, judge, judge_command
 from .traces import Trace, Traces
