@@ -19,7 +19,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -120,14 +120,15 @@ def dask_executor() -> Iterator[Executor]:
         yield client.get_executor()
 
 
-@contextmanager
-def ray_executor() -> Iterator[Executor]:
-    """Yield Ray's tasks as an executor, on a cluster of two CPUs that ends with the block."""
+class NotStartedError(RuntimeError):
+    """Ray's daemons did not start; they give one another 15 seconds, which may be too few."""
+
+
+def start_ray() -> AbstractContextManager[Executor]:
+    """Start Ray with two CPUs; the block has its tasks as an executor, and ends it."""
     import ray
 
-    from ostiary.fleet.ray import RayExecutor
-
-    for tries_left in (2, 1, 0):
+    for _ in range(3):
         try:
             ray.init(
                 num_cpus=2,
@@ -136,12 +137,20 @@ def ray_executor() -> Iterator[Executor]:
                 log_to_driver=False,
                 logging_level="ERROR",
             )
-            break
-        except Exception:
-            # It gives its own daemons 15 seconds to start, which a busy machine exceeds.
+        except Exception as error:  # noqa: BLE001 - it raises that
             ray.shutdown()
-            if not tries_left:
-                raise
+            reason = str(error)
+        else:
+            return _started_ray()
+    raise NotStartedError(f"Ray does not start on this machine: {reason}")
+
+
+@contextmanager
+def _started_ray() -> Iterator[Executor]:
+    import ray
+
+    from ostiary.fleet.ray import RayExecutor
+
     try:
         yield RayExecutor()
     finally:
@@ -156,7 +165,7 @@ def own_processes() -> Iterator[str]:
 
 EXECUTORS: dict[str, Callable[[], Any]] = {
     "dask": dask_executor,
-    "ray": ray_executor,
+    "ray": start_ray,
     "processes": own_processes,
 }
 

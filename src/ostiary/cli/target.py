@@ -34,11 +34,16 @@ def find(
     module = _from_file(Path(module_name)) if module_name.endswith(".py") else _named(module_name)
     found: object = getattr(module, name, None)
     if not fits(found):
-        there = sorted(name for name, one in vars(module).items() if fits(one))
+        there = sorted(name for name, one in vars(module).items() if fits(one) and _of(one, module))
         raise typer.BadParameter(
             f"{module_name} has no {what} {name}; it has {', '.join(there) or 'none'}"
         )
     return module, found
+
+
+def _of(found: object, module: ModuleType) -> bool:
+    """Say whether something was not only imported there."""
+    return str(getattr(found, "__module__", "")).startswith(module.__name__)
 
 
 def _named(name: str) -> ModuleType:
