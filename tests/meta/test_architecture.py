@@ -42,3 +42,46 @@ def test_every_compiled_module_is_named(root: Path) -> None:
 def test_nothing_is_named_that_is_not_there(root: Path) -> None:
     modules = {path.stem for path in (root / "src").rglob("*") if path.suffix in {".py", ".pyx"}}
     assert named(root) - modules - rooms(root) == set()
+
+
+# Words that name no thing: a module of such a name holds whatever nobody found a place for.
+EMPTY = {"base", "common", "helpers", "impl", "manager", "misc", "service", "util", "utils"}
+# Some 600 lines are the rule; what is much longer has a reason.
+MUCH_LONGER = {
+    "src/ostiary/_io/aio_http.pyx": "final classes that call one another's C methods, which are "
+    "bound directly within one module alone",
+}
+
+
+def modules(root: Path) -> list[Path]:
+    found = [
+        path
+        for place in ("src", "tools", "examples", "benchmarks")
+        for path in (root / place).rglob("*.py*")
+        if path.suffix in {".py", ".pyx"}
+    ]
+    assert len(found) > 500
+    return found
+
+
+def test_modules_are_named_for_what_is_in_them(root: Path) -> None:
+    assert [path.name for path in modules(root) if path.stem.strip("_") in EMPTY] == []
+
+
+def test_modules_open_with_what_they_are(root: Path) -> None:
+    opening = re.compile(r'(?:#.*\n|\n)*r?"""\S')
+    silent = [
+        str(path.relative_to(root))
+        for path in modules(root)
+        if opening.match(path.read_text("utf-8")) is None
+    ]
+    assert silent == []
+
+
+def test_no_module_is_much_too_long_without_a_reason(root: Path) -> None:
+    long = {
+        str(path.relative_to(root))
+        for path in modules(root)
+        if len(path.read_text("utf-8").splitlines()) > 720
+    }
+    assert long == MUCH_LONGER.keys()
