@@ -6,6 +6,7 @@ import asyncio
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -212,7 +213,9 @@ def test_a_forked_child_goes_on_with_it(make: Make, everything: dict[str, Any]) 
     reading, writing = os.pipe()
     pid = os.fork()
     if pid == 0:
+        signal.alarm(60)  # a child that hangs is not left behind
         status = 1
+        os.close(reading)
         try:
             if type(client.raw) is Ostiary:
                 client.raw.runtime.get_status()
@@ -232,8 +235,9 @@ def test_a_forked_child_goes_on_with_it(make: Make, everything: dict[str, Any]) 
             os._exit(status)
     held.release()
     os.close(writing)
-    assert os.read(reading, 1) == b"\0"
+    said = os.read(reading, 1)
     os.close(reading)
+    assert said == b"\0"
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert client.call("runtime.get_status").healthy is True
     assert client.call("vault.list")
