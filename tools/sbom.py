@@ -16,13 +16,22 @@ from pathlib import Path
 from . import wheels
 
 
-def document(name: str, folder: Path, *install: str | Path) -> None:
-    """Install into an empty environment, and write what is in it but for pip."""
+def environment(folder: Path, *install: str | Path) -> Path:
+    """Make an environment with what is named; return its Python."""
     python = wheels.venv(sys.executable, folder)
     wheels.run(python, "-m", "pip", "install", "-qq", *install)
+    return python
+
+
+def group(name: str) -> tuple[str, str]:
+    return "--group", f"{wheels.ROOT / 'pyproject.toml'}:{name}"
+
+
+def document(name: str, writer: Path, python: Path) -> None:
+    """Write what is in an environment, but for pip."""
     wheels.run(python, "-m", "pip", "uninstall", "-qq", "--yes", "pip")
     wheels.run(
-        *(sys.executable, "-m", "cyclonedx_py", "environment", python),
+        *(writer, "-m", "cyclonedx_py", "environment", python),
         *("--pyproject", wheels.ROOT / "pyproject.toml", "--mc-type", "library"),
         *("--output-reproducible", "--of", "JSON", "-o", wheels.DIST / name),
     )
@@ -35,12 +44,12 @@ def main() -> int:
     try:
         if len(found) != 1:
             raise wheels.Refused(f"dist/ holds {len(found)} wheels for this Python; make wheel")
-        with tempfile.TemporaryDirectory(prefix="ostiary-sbom-") as folder:
-            document("ostiary.cdx.json", Path(folder) / "runtime", found[0])
+        with tempfile.TemporaryDirectory(prefix="ostiary-sbom-") as scratch:
+            folder = Path(scratch)
+            writer = environment(folder / "writer", *group("sbom"))
+            document("ostiary.cdx.json", writer, environment(folder / "runtime", found[0]))
             document(
-                "ostiary-build.cdx.json",
-                Path(folder) / "build",
-                *("--group", f"{wheels.ROOT / 'pyproject.toml'}:build"),
+                "ostiary-build.cdx.json", writer, environment(folder / "build", *group("build"))
             )
     except wheels.Refused as reason:
         print(f"sbom: {reason}", file=sys.stderr)
