@@ -127,6 +127,13 @@ def test_governance_quickstart(start_dev: Any, user_home: Path) -> None:
     assert done.stderr == ""
 
 
+def test_fleet_quickstart(user_home: Path) -> None:
+    done = run("fleet_quickstart.py", user_home)
+    assert done.returncode == 0, done.stderr
+    assert "40 here, 0 failed\n40 elsewhere, 0 failed, " in done.stdout
+    assert done.stderr == ""
+
+
 def test_gateway_quickstart(user_home: Path) -> None:
     done = run("gateway_quickstart.py", user_home)
     assert done.returncode == 0, done.stderr
