@@ -121,7 +121,13 @@ def percentile(ordered: Sequence[float], share: float) -> str:
 
 def domains_table(agents: Sequence[Agent], alone: Agent, ran: Ran) -> Table:
     """Return the table with a row for each domain."""
-    table = Table(title=f"{len(agents)} agents at once", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(
+        title=f"{len(agents)} agents at once",
+        caption="The five services are one process: many wait for one another, one alone does not."
+        "\nClient CPU is of this process, which runs none of them: by domain of the one alone.",
+        box=box.SIMPLE_HEAD,
+        pad_edge=False,
+    )
     table.add_column("", no_wrap=True)
     for name in (
         *("calls", "errors", "calls/s", "tokens/s", "p50", "p99"),
