@@ -37,8 +37,9 @@ class Simulation:
         self.workers = workers
         self.clients = clients
         self.backlog = backlog
-        # Of the last half of the last run: the limits after each answer, the seconds each
-        # answer took, how many of them were refusals, and answers a second.
+        # The lowest limit of the last run. Of its last half: the limits after each answer, the
+        # seconds each answer took, how many were refusals, and good answers a second.
+        self.lowest = most
         self.limits: list[int] = []
         self.took: list[float] = []
         self.refused = 0
@@ -52,6 +53,7 @@ class Simulation:
 
     def run(self, answers: int) -> None:
         """Go on until so many more came."""
+        self.lowest = self.limit.now
         for number in range(answers):
             if number in {0, answers // 2}:
                 self.limits, self.took, self.refused, since = [], [], 0, self._now
@@ -64,6 +66,7 @@ class Simulation:
                 self.refused += 1
             self.limit.answered(round_, route, self._now - sent, status)
             self.limits.append(self.limit.now)
+            self.lowest = min(self.lowest, self.limit.now)
             self.took.append(self._now - sent)
         self.rate = (len(self.took) - self.refused) / (self._now - since)
 
