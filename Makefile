@@ -168,7 +168,7 @@ tag: $(STAMPS)/venv ## fail unless TAG, the package and CHANGELOG.md name the sa
 	@$(PY) tools/tag.py $(TAG)
 
 clean: ## delete what a build made (not .venv)
-	rm -rf build dist site src/*.egg-info .coverage .coverage.* htmlcov \
+	rm -rf build dist site benchmarks/report src/*.egg-info .coverage .coverage.* htmlcov \
 		.mypy_cache .pytest_cache .ruff_cache .hypothesis .benchmarks $(STAMPS)/installed $(STAMPS)/built
 	find src tests tools benchmarks examples -name __pycache__ -type d -prune -exec rm -rf {} +
 	find src -name '*.so' -delete
