@@ -305,9 +305,11 @@ def stage(*, tcp: bool = True) -> Generator[Stage]:
             env=environ,
             cwd=home,
             capture_output=True,
-            check=True,
+            check=False,
             timeout=LONGEST,
         )
+        if printed.returncode:
+            raise SystemExit(f"`ostiary env` failed: {printed.stderr.decode()}")
         said: dict[str, str | None] = json.loads(printed.stdout)
         environ |= {name: value for name, value in said.items() if value is not None}
         yield Stage(home, environ, ports, banner)
