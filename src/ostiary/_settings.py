@@ -92,6 +92,8 @@ class HttpSettings(msgspec.Struct, frozen=True, kw_only=True):
                     f"the API key is a reference, {self.api_key}, and a client alone knows no "
                     "vault; use ostiary.Ostiary, or give keys=VaultKeys(...)"
                 )
+            if not hasattr(self.keys, "header"):
+                raise InvalidArgumentError("keys is a VaultKeys or an AsyncVaultKeys")
             credentials = self.keys.header(self.api_key, "Authorization", "Bearer ")
         elif self.api_key is not None:
             headers.add({"Authorization": Secret(b"Bearer " + self.api_key.reveal_bytes())})

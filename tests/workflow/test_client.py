@@ -79,23 +79,23 @@ def test_a_prefix_stands_before_the_paths(connect: Connect, peers: Any) -> None:
 
 
 def test_a_key_is_never_shown(peers: Any) -> None:
-    client = WorkflowClient("http://h:1", "k-4711")
+    client = WorkflowClient("https://h:1", "k-4711")
     for text in (repr(client), repr(client.settings), repr(vars(client))):
         assert "k-4711" not in text
     assert "k-4711" not in repr(pickle.dumps(client))
     with pytest.raises(InvalidArgumentError) as caught:
-        WorkflowClient("http://h:1", "k-4711\n")
+        WorkflowClient("https://h:1", "k-4711\n")
     assert "k-4711" not in str(caught.value)
-    assert WorkflowClient("http://h:1", Secret("k")).settings.api_key is not None
-    assert WorkflowClient("http://h:1", "").settings.api_key is None
+    assert WorkflowClient("https://h:1", Secret("k")).settings.api_key is not None
+    assert WorkflowClient("https://h:1", "").settings.api_key is None
 
 
 def test_it_travels_as_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OSTIARY_WORKFLOW_API_KEY", "k-there")
-    client = WorkflowClient("http://h:1", "k-here", 7.5, validate=False)
+    client = WorkflowClient("https://h:1", "k-here", 7.5, validate=False)
     for other in (pickle.loads(pickle.dumps(client)), copy.copy(client)):
         assert (other.base_url, other.timeout, other.settings.validate) == (
-            "http://h:1",
+            "https://h:1",
             7.5,
             False,
         )

@@ -175,8 +175,7 @@ class AsyncPool:
                 lines.add(headers)
         finally:
             del headers
-        if not hasattr(credentials, "renewed"):
-            given.check_callable("credentials", credentials)
+        given.check_credentials(credentials, self.request)
         if connections is not None and not isinstance(connections, AsyncConnections):
             raise InvalidArgumentError("connections is an ostiary.http.AsyncConnections")
         given.check_hook("on_request", on_request)

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "body",
-    "check_callable",
+    "check_credentials",
     "check_hook",
     "keyed",
     "lines",
@@ -124,7 +124,7 @@ def keyed(found: HeaderLines | None) -> bool:
     return found is not None and _KEY_NAME in found
 
 
-def check_callable(name: str, function: object) -> None:
+def _check_callable(name: str, function: object) -> None:
     """Refuse what cannot be called."""
     if function is not None and not callable(function):
         del function  # a key, perhaps
@@ -133,7 +133,23 @@ def check_callable(name: str, function: object) -> None:
 
 def check_hook(name: str, function: object) -> None:
     """Refuse what cannot be called, and what would only make a coroutine when it is."""
-    check_callable(name, function)
-    code = getattr(getattr(function, "__func__", function), "__code__", None)
-    if code is not None and code.co_flags & 0x80:  # CO_COROUTINE
+    _check_callable(name, function)
+    if _is_awaited(function):
         raise InvalidArgumentError(f"{name} is a plain function; it is called and not awaited")
+
+
+def check_credentials(credentials: object, like: object) -> None:
+    """Refuse what shows nobody's name, and a held key of another colour than the method `like`."""
+    renewed = getattr(credentials, "renewed", None)
+    if renewed is None:
+        _check_callable("credentials", credentials)
+    elif _is_awaited(renewed) != _is_awaited(like):
+        raise InvalidArgumentError(
+            "the keys are of the other colour; blocking clients take VaultKeys, those of asyncio "
+            "AsyncVaultKeys"
+        )
+
+
+def _is_awaited(function: object) -> bool:
+    code = getattr(getattr(function, "__func__", function), "__code__", None)
+    return code is not None and bool(code.co_flags & 0x80)  # CO_COROUTINE

@@ -177,8 +177,7 @@ class Pool:
                 lines.add(headers)
         finally:
             del headers
-        if not hasattr(credentials, "renewed"):
-            given.check_callable("credentials", credentials)
+        given.check_credentials(credentials, self.request)
         if connections is not None and not isinstance(connections, Connections):
             raise InvalidArgumentError("connections is an ostiary.http.Connections")
         given.check_hook("on_request", on_request)
