@@ -90,6 +90,21 @@ def test_a_file_that_cannot_be_used_is_refused(ostiary: Any, user_home: Path) ->
     assert found.document["error"]["type"] == "ConfigError"
 
 
+def test_doctor_looks_at_the_file(ostiary: Any, user_home: Path) -> None:
+    def found() -> Any:
+        findings = ostiary("doctor", "--json").document["findings"]
+        (one,) = (one for one in findings if one["group"] == "config")
+        return one
+
+    assert found()["status"] == "ok"
+    assert "no profile is used" in found()["found"]
+    path = write(user_home, "[default]\ntimeout = 3")
+    assert found()["found"] == f"{path}, profile default"
+    path.write_text("[defautl]")
+    assert found()["status"] == "fail"
+    assert "did you mean 'default'" in found()["found"]
+
+
 def test_check_asks_all_at_once(ostiary: Any, user_home: Path, plane: RunningVault) -> None:
     found = ostiary("config", "check")
     assert found.code == 1

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import config, fleet
+from . import fleet
 from .dev import dev
 from .doctor import doctor
 from .domains import DOMAINS
@@ -70,7 +70,6 @@ app.command("dev")(dev)
 app.command("env")(env)
 app.command("doctor")(doctor)
 app.command("version")(show_version)
-app.add_typer(config.commands, name="config")
 app.add_typer(fleet.commands, name="fleet")
 for domain in DOMAINS:
     app.add_typer(domain.commands, name=domain.name)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import typer
 
-from . import agent, gateway, governance, runtime, vault, workflow
+from . import agent, config, gateway, governance, runtime, vault, workflow
 from .finding import Finding
 
 __all__ = ["DOMAINS", "Domain"]
@@ -35,4 +35,5 @@ DOMAINS = (
     Domain("runtime", runtime.commands, runtime.checks),
     Domain("workflow", workflow.commands, workflow.checks),
     Domain("agent", agent.commands, agent.checks),
+    Domain("config", config.commands, config.checks),
 )

@@ -5,19 +5,21 @@ Shows no secret. Neighbour: `ostiary.client`, which decides.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
 from ...errors import OstiaryError
+from ..finding import Finding, ok
 from ..screen import EXIT_FAILED, Screen
 from ..session import Json, reporting
 
 if TYPE_CHECKING:
     from ...client import Health, OstiaryConfig
 
-__all__ = ["commands"]
+__all__ = ["checks", "commands"]
 
 commands = typer.Typer(
     name="config",
@@ -112,6 +114,17 @@ def check(
             _table(screen, answers)
     if not answers or not all(one.ok for one in answers.values()):
         raise typer.Exit(EXIT_FAILED)
+
+
+def checks(home: Path, socket_path: Path) -> Iterator[Finding]:
+    """Look at the configuration file; one that cannot be used raises `ConfigError`."""
+    from ...client.config import config_path
+
+    below = _config(None, None).below
+    if below is None:
+        yield ok("file", f"no profile is used; it would be in {config_path()[0]}")
+    else:
+        yield ok("file", f"{below.file}, profile {below.profile}")
 
 
 def _config(profile: str | None, config_file: Path | None) -> OstiaryConfig:
