@@ -150,6 +150,8 @@ def _publish(words: Sequence[str]) -> int:
     )
     parser.add_argument("run", metavar="RUN.json", type=Path)
     run = record.read(parser.parse_args(words).run)
+    if run.smoke:
+        raise record.BadRecord("a smoke run is not published: its figures mean nothing")
     for path in markdown.publish(run):
         print(path.relative_to(ROOT))
     return 0

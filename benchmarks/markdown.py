@@ -19,7 +19,7 @@ from .catalogue import GROUPS
 from .panels import Panel, figure, limit, outcome, panels, spelled, unversioned
 from .record import Run
 from .rounds import ROOT
-from .tables import how, lowest_floor, number
+from .tables import BUSY, how, lowest_floor, number
 
 ASSETS = Path("docs/assets/performance")
 PAGES = (Path("README.md"), Path("docs/performance.md"))
@@ -41,7 +41,7 @@ def whole(run: Run) -> str:
 def made(run: Run) -> str:
     """Say in one line what the figures come from."""
     machine = run.machine
-    busy = f", load {machine.load:g}" if machine.load > 1 else ""
+    busy = f", load {machine.load:g}" if machine.load > BUSY else ""
     kind = (
         "One smoke run, whose figures mean nothing"
         if run.smoke

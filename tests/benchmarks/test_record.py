@@ -263,6 +263,12 @@ def test_publishing_writes_pages_pictures_and_the_run(tmp_path: Path) -> None:
     assert markdown.publish(record.read(folder / "run.json"), tmp_path) == []
 
 
+def test_a_smoke_run_is_not_published(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    record.write(dataclasses.replace(made(), smoke=True), tmp_path / "run.json")
+    assert main(["publish", str(tmp_path / "run.json")]) == 2
+    assert "a smoke run is not published" in capsys.readouterr().err
+
+
 def test_the_pages_of_this_repository_are_of_the_run_beside_them(root: Path) -> None:
     kept = markdown.ASSETS / "run.json"
     run = record.read(root / kept)
