@@ -6,6 +6,7 @@ import asyncio
 import os
 import subprocess
 import sys
+import tempfile
 import threading
 from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
@@ -145,6 +146,18 @@ def test_agents_elsewhere(pool: Executor, bare: Path) -> None:
     report = Fleet(works.Todo, executor=pool).run([str(bare), bare])
     assert report.errors == {}
     assert report.findings == 1
+
+
+def test_surroundings_of_fleets_that_are_over_are_not_kept_for_ever(
+    bare: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A worker that sees many fleets, as a cluster's does, keeps those of the last few."""
+    monkeypatch.setattr(tempfile, "tempdir", str(bare))
+    with ThreadPoolExecutor(1) as threads:
+        for _ in range(12):
+            assert Fleet(works.Count, executor=threads).run(["a"]).ok
+    # The one that is just being removed included.
+    assert 1 <= len(list(bare.glob("ostiary-work-*"))) <= 9
 
 
 def test_the_trace_goes_along(pool: Executor) -> None:

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import partial
 from multiprocessing.util import Finalize
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
 from .. import telemetry
 from .._retry import RetryBudget, RetryPolicy
@@ -41,6 +41,8 @@ T = TypeVar("T")
 _PACE: Final = RetryPolicy(max_retries=2**31, first_ceiling=0.2, last_ceiling=10.0)
 # What a worker that is closed waits for: cancelled work to take its cancellation in.
 _CLOSING_SECONDS: Final = 5.0
+# Of how many fleets of agents the surroundings are kept in one process.
+_AGENTS_KEPT: Final = 8
 
 
 class Worker:
@@ -60,7 +62,7 @@ class Worker:
         self._async_clients: list[tuple[OstiaryConfig | None, AsyncOstiary]] = []
         self._clients: list[tuple[OstiaryConfig | None, Ostiary]] = []
         self._making = threading.Lock()
-        self._agents: list[tuple[type[Any], str, Agents]] = []
+        self._agents: dict[tuple[Any, str], Agents] = {}
 
     def submit(self, work: Work, items: Sequence[Item]) -> Future[list[Outcome]]:
         """Begin a batch; from any thread."""
@@ -163,14 +165,20 @@ class Worker:
             return _kept(self._clients, work.config, lambda: _made(Ostiary, work.config))
 
     def _agents_of(self, work: Work) -> Agents:
-        for kind, run_id, found in self._agents:
-            if kind is work.call and run_id == work.run_id:
-                return found
-        from .agents import Agents
+        mark = (work.call, work.run_id)
+        found = self._agents.pop(mark, None)
+        if found is None:
+            from .agents import Agents
 
-        made = Agents(work.call, work.run_id)  # type: ignore[arg-type]
-        self._agents.append((work.call, work.run_id, made))  # type: ignore[arg-type]
-        return made
+            found = Agents(cast("type[Any]", work.call), work.run_id)
+        self._agents[mark] = found  # the last used at the end
+        if len(self._agents) > _AGENTS_KEPT:
+            # A process of a cluster sees many fleets come and go.
+            oldest = self._agents.pop(next(iter(self._agents)))
+            closing = self._loop.create_task(oldest.aclose())
+            self._tasks.add(closing)
+            closing.add_done_callback(self._tasks.discard)
+        return found
 
     # --- the end
 
@@ -192,10 +200,11 @@ class Worker:
                     closing.callback(client.close)
             for _, aclient in self._async_clients:
                 closing.push_async_callback(aclient.aclose)
-            for _, _, agents in self._agents:
+            for agents in self._agents.values():
                 closing.push_async_callback(agents.aclose)
-            for kept in (self._clients, self._async_clients, self._agents):
-                kept.clear()
+            self._clients.clear()
+            self._async_clients.clear()
+            self._agents.clear()
 
     def close(self) -> None:
         """Close from another thread a worker that made its own loop; wait for it."""
@@ -209,7 +218,7 @@ class Worker:
             try:
                 self._loop.run_until_complete(self._loop.shutdown_default_executor())
             except RuntimeError:
-                pass  # nosec B110 - the interpreter is ending, and starts no thread to wait on
+                pass  # the interpreter is ending, and starts no thread to wait on
             self._loop.close()
 
 
