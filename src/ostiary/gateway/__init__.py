@@ -6,8 +6,9 @@ here. A name is loaded when it is first asked for.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
+
+from .._later import later
 
 if TYPE_CHECKING:
     from ._async import AsyncGatewayClient
@@ -219,18 +220,10 @@ _MODULES: Final = {
 _PLACE: Final = {name: module for module, names in _MODULES.items() for name in names}
 
 
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        import ostiary
-
-        found: Any = ostiary.__version__
-    elif name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    else:
-        module = importlib.import_module(f".{_PLACE.get(name, 'errors')}", __name__)
-        found = getattr(module, name)
-    globals()[name] = found
-    return found
+__getattr__ = later(
+    __name__,
+    {name: (_PLACE.get(name, "errors"), name) for name in __all__ if name != "__version__"},
+)
 
 
 def __dir__() -> list[str]:
