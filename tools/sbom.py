@@ -9,17 +9,18 @@ today: a wheel states ranges.
 
 from __future__ import annotations
 
+import json
 import sys
 import tempfile
 from pathlib import Path
 
-from . import wheels
+from . import tag, wheels
 
 
 def environment(folder: Path, *install: str | Path) -> Path:
     """Make an environment with what is named; return its Python."""
     python = wheels.venv(sys.executable, folder)
-    wheels.run(python, "-m", "pip", "install", "-qq", *install)
+    wheels.pip(python, "install", *install)
     return python
 
 
@@ -28,19 +29,23 @@ def group(name: str) -> tuple[str, str]:
 
 
 def document(name: str, writer: Path, python: Path) -> None:
-    """Write what is in an environment, but for pip."""
-    wheels.run(python, "-m", "pip", "uninstall", "-qq", "--yes", "pip")
+    """Write what is in an environment."""
     wheels.run(
         *(writer, "-m", "cyclonedx_py", "environment", python),
         *("--pyproject", wheels.ROOT / "pyproject.toml", "--mc-type", "library"),
         *("--output-reproducible", "--of", "JSON", "-o", wheels.DIST / name),
     )
+    # A version that the build finds out is none that a reader of pyproject.toml sees.
+    path = wheels.DIST / name
+    written = json.loads(path.read_text("utf-8"))
+    written["metadata"]["component"]["version"] = tag.version(wheels.ROOT)
+    path.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     print(f"dist/{name}")
 
 
 def main() -> int:
-    tag = f"-cp{sys.version_info.major}{sys.version_info.minor}-"
-    found = [path for path in wheels.DIST.glob("*.whl") if tag in path.name]
+    ours = f"-cp{sys.version_info.major}{sys.version_info.minor}-"
+    found = [path for path in wheels.DIST.glob("*.whl") if ours in path.name]
     try:
         if len(found) != 1:
             raise wheels.Refused(f"dist/ holds {len(found)} wheels for this Python; make wheel")

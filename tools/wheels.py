@@ -45,11 +45,14 @@ def run(*command: str | Path, cwd: Path = ROOT) -> None:
 
 
 def venv(python: str, folder: Path) -> Path:
-    """Make an empty environment with a pip that knows dependency groups; return its Python."""
-    run(python, "-m", "venv", folder)
-    made = folder / "bin" / "python"
-    run(made, "-m", "pip", "install", "-qq", "--upgrade", "pip>=25.1")
-    return made
+    """Make an environment with nothing in it, pip neither; return its Python."""
+    run(python, "-m", "venv", "--without-pip", folder)
+    return folder / "bin" / "python"
+
+
+def pip(python: Path, command: str, *words: str | Path) -> None:
+    """Run our pip, which knows dependency groups, for another environment."""
+    run(sys.executable, "-m", "pip", "--python", python, command, "-qq", *words)
 
 
 def build_sdist() -> Path:
@@ -63,7 +66,7 @@ def build_wheel(sdist: Path, python: str, scratch: Path) -> Path:
     """Build a wheel from the sdist, with the tag of the platforms that it runs on."""
     raw, repaired = scratch / "raw", scratch / "repaired"
     builder = venv(python, scratch / "builder")
-    run(builder, "-m", "pip", "wheel", "-qq", "--no-deps", "--wheel-dir", raw, sdist)
+    pip(builder, "wheel", "--no-deps", "--wheel-dir", raw, sdist)
     (wheel,) = raw.glob("*.whl")
     if sys.platform == "linux":
         run(sys.executable, "-m", "auditwheel", "repair", "-z", "9", "-w", repaired, wheel)
@@ -91,7 +94,7 @@ def test(wheel: Path, python: str, scratch: Path) -> None:
     tester = venv(python, scratch / "tester")
     extras = ",".join(settings["test-extras"])
     groups = [word for name in settings["test-groups"] for word in ("--group", name)]
-    run(tester, "-m", "pip", "install", "-qq", f"{wheel}[{extras}]", *groups)
+    pip(tester, "install", f"{wheel}[{extras}]", *groups)
     place = scratch / "place"
     for source in settings["test-sources"]:
         found, to = ROOT / source, place / source
