@@ -142,12 +142,12 @@ def run(
     accounts = ask_services(admin, services, everybody, reports, due)
     scan: Scan | None = None
     if plan.repository is not None:
-        from .scan import scan_repository  # what it needs is in the group `examples`
+        from .scan import PARTS, scan_repository  # what it needs is in the group `examples`
 
         watch.begin("scan")
         console.print(f"one more agent looks for secrets in {plan.repository}, in two processes")
         plan.report.parent.mkdir(parents=True, exist_ok=True)
-        with screen.parts(console) as show_parts:
+        with screen.parts(console, PARTS) as show_parts:
             scan = scan_repository(
                 plan.repository,
                 services,

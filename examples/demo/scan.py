@@ -120,12 +120,12 @@ def scan_repository(
     before: Used,
     report: Path,
     files: int,
-    show: Callable[[int, int], None],
+    show: Callable[[int], None],
 ) -> Scan:
     """Run the agent on at most so many files; write what it finds as SARIF.
 
     It puts what it finds into the demonstration's vault, which is removed in the end. `show` is
-    told how many of how many parts are done.
+    told how many parts are done.
     """
     began = time.monotonic()
     scan = Scan(report)
@@ -144,7 +144,7 @@ def scan_repository(
             scan.problem = f"the secret scan failed: {result.error}"
             continue
         said.update({name: int(count) for name, count in result.value.metadata.items()})
-        show(stream.report.done, PARTS)
+        show(stream.report.done)
     if scan.problem is not None:
         return scan
     stream.report.write_sarif(report)

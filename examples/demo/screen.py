@@ -89,10 +89,10 @@ def progress(console: Console, agents: Sequence[Agent], rounds: int) -> Generato
 
 
 @contextlib.contextmanager
-def parts(console: Console) -> Generator[Callable[[int, int], None]]:
-    """Yield a function that shows how many of how many parts are done."""
+def parts(console: Console, total: int) -> Generator[Callable[[int], None]]:
+    """Yield a function that shows how many of the parts are done."""
     if not console.is_terminal:
-        yield lambda done, of: console.print(f"  {done} of {of} parts")
+        yield lambda done: console.print(f"  {done} of {total} parts")
         return
     with Progress(
         TextColumn("  {task.description:<10}"),
@@ -101,8 +101,8 @@ def parts(console: Console) -> Generator[Callable[[int, int], None]]:
         console=console,
         transient=True,
     ) as bars:
-        task = bars.add_task("secrets", total=None)
-        yield lambda done, of: bars.update(task, completed=done, total=of)
+        task = bars.add_task("secrets", total=total)
+        yield lambda done: bars.update(task, completed=done)
 
 
 def duration(seconds: float) -> str:
