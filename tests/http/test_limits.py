@@ -348,6 +348,22 @@ def test_a_forked_child_owes_nothing_for_its_parent(
         assert {future.result() for future in futures} == {200}
 
 
+def test_what_a_parent_began_does_not_end_in_its_child(peers: Peers) -> None:
+    way = gate.way_to(Pool(peers(echo).url()).settings.address, 2, math.inf)
+    begun = way.enter("GET /", math.inf)
+    child = os.fork()
+    if not child:
+        status = 1
+        try:
+            own = way.enter("GET /", math.inf)
+            begun.answered(1.0, 200)
+            status = 0 if own.round is not None and way._gate._under_way == 1 else 2
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert way._gate._under_way == 1
+
+
 def test_a_turn_that_nobody_refers_to_any_more_is_over(peers: Peers) -> None:
     way = gate.way_to(Pool(peers(echo).url()).settings.address, 2, math.inf)
     turns = [way.enter("GET /", math.inf) for _ in range(2)]
