@@ -20,11 +20,25 @@ def call(name: str, *, timeout: float = 1.0) -> str:
 """
 
 
+COMMIT = [
+    *("-c", "user.name=somebody", "-c", "user.email=somebody@example.com"),
+    *("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Release"),
+]
+INSIDE = ["cli/__init__.py", "cli/given.py", "_inside.py"]
+
+
 def source(root: Path, text: str, changelog: str = "## 0.3.1 - 2026-01-31\n") -> None:
     package = root / "src" / "ostiary"
     package.mkdir(parents=True, exist_ok=True)
     (package / "__init__.py").write_text(text, "utf-8")
     (root / "CHANGELOG.md").write_text(f"# Changelog\n\n{changelog}", "utf-8")
+
+
+def inside(root: Path, text: str) -> None:
+    for name in INSIDE:
+        path = root / "src" / "ostiary" / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, "utf-8")
 
 
 class TestTag:
@@ -67,17 +81,10 @@ class TestApi:
     def released(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """Return a repository whose HEAD is tagged v0.3.1."""
         source(tmp_path, INITIAL)
+        inside(tmp_path, "def f(a: int) -> None: ...\n")
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             monkeypatch.delenv(name)
-        for command in (
-            ["init", "--quiet"],
-            ["add", "."],
-            [
-                *("-c", "user.name=somebody", "-c", "user.email=somebody@example.com"),
-                *("-c", "commit.gpgsign=false", "commit", "--quiet", "-m", "Release"),
-            ],
-            ["tag", "v0.3.1"],
-        ):
+        for command in (["init", "--quiet"], ["add", "."], COMMIT, ["tag", "v0.3.1"]):
             subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
         return tmp_path
 
@@ -104,13 +111,7 @@ class TestApi:
         assert "call(timeout)" in capsys.readouterr().out
 
     def test_what_is_not_public_may_change(self, released: Path) -> None:
-        (released / "src" / "ostiary" / "cli").mkdir()
-        for name in ("cli/__init__.py", "cli/given.py", "_inside.py"):
-            (released / "src" / "ostiary" / name).write_text("def f(a): ...\n", "utf-8")
-        before = subprocess.run(
-            ["git", "-C", str(released), "stash", "create"], check=False, capture_output=True
-        )
-        assert before.returncode == 0
+        inside(released, "def g() -> None: ...\n")
         assert api.breakages("v0.3.1", released) == []
 
     @pytest.mark.parametrize(
