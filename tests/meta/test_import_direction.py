@@ -47,7 +47,12 @@ FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
 # (tests/meta/test_import_cost.py).
 OF_THE_PACKAGE = {"errors", "secret", "client"}
 # Narrower than their place on the list: decisions and bytes know no configuration.
-ONLY = {"_wire": {"errors", "_decoders"}, "_retry": {"errors"}, "_pool": {"errors"}, "_limit": set()}
+ONLY = {
+    "_wire": {"errors", "_decoders"},
+    "_retry": {"errors"},
+    "_pool": {"errors"},
+    "_limit": set(),
+}
 
 # No clock, no socket, no lock, no event loop where bytes and decisions are made.
 IMPURE = {"asyncio", "select", "selectors", "signal", "socket", "ssl", "threading", "time"}
