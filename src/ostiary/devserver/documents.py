@@ -140,8 +140,9 @@ class Documents(Generic[T]):
     def count(self, *, owner: str | None = None) -> int:
         """Return how many there are, or how many of an owner's."""
         row: Any = self._db.execute(
-            "SELECT COUNT(*) FROM documents WHERE kind = ?1 AND (?2 IS NULL OR owner = ?2)",
-            (self._kind, owner),
+            "SELECT COUNT(*) FROM documents WHERE kind = :kind "
+            "AND (:owner IS NULL OR owner = :owner)",
+            {"kind": self._kind, "owner": owner},
         ).fetchone()
         return int(row[0])
 

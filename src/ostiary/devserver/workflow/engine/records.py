@@ -240,11 +240,18 @@ class Records:
     ) -> list[WorkflowRecord]:
         """Return workflows, newest first, from below a number."""
         rows = self._db.execute(
-            "SELECT record FROM workflows WHERE (?1 IS NULL OR state = ?1) "
-            "AND (?2 IS NULL OR number < ?2) AND (?3 IS NULL OR name = ?3) "
-            "AND (?4 IS NULL OR started >= ?4) AND (?5 IS NULL OR started <= ?5) "
-            "ORDER BY number DESC LIMIT ?6",
-            (state, before, name, started_after, started_before, limit),
+            "SELECT record FROM workflows WHERE (:state IS NULL OR state = :state) "
+            "AND (:before IS NULL OR number < :before) AND (:name IS NULL OR name = :name) "
+            "AND (:after IS NULL OR started >= :after) AND (:until IS NULL OR started <= :until) "
+            "ORDER BY number DESC LIMIT :limit",
+            {
+                "state": state,
+                "before": before,
+                "name": name,
+                "after": started_after,
+                "until": started_before,
+                "limit": limit,
+            },
         ).fetchall()
         return [_workflow(row[0]) for row in rows]
 
