@@ -724,6 +724,7 @@ def test_the_package_loads_nothing_heavy() -> None:
     first, second = done.stdout.splitlines()
     assert set(first.split()) == {
         "ostiary",
+        "ostiary._later",
         "ostiary.errors",
         "ostiary.gateway",
         "ostiary.secret",
