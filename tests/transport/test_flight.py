@@ -230,6 +230,21 @@ def test_whoever_waits_has_a_deadline_of_his_own(run: Run) -> None:
     assert results == [1]
 
 
+def test_a_timer_that_rings_early_takes_nobodys_place() -> None:
+    flights: SingleFlight[int] = SingleFlight()
+    work, results = Work(), []
+    leader = in_thread(lambda: flights.run(work, soon()), results)
+    until(lambda: flights.busy)
+    flight = flights._flight
+    assert flight is not None
+    with pytest.raises(DeadlineError):
+        flights._overdue(flight, soon(1))
+    assert flights._flight is flight
+    work.go.set()
+    leader.join()
+    assert results == [1]
+
+
 def test_a_leader_whose_loop_has_died_is_replaced(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
