@@ -317,6 +317,8 @@ def test_a_dripping_vault_cannot_extend_the_deadline(scripted: Script, run: Run)
                 sock.sendall(b" ")
         except OSError:
             pass
+        finally:
+            sock.close()
 
     vault._serve = serve  # type: ignore[method-assign]
 
