@@ -54,7 +54,7 @@ class Dispatch:
 
     def take(self) -> list[Item] | None:
         """Return what is to be sent now; None when nothing is."""
-        alone = any(self._out.values())
+        alone = next(iter(self._out.values()), False)  # then it is the only one out
         if alone:
             return None
         if self._again:

@@ -243,13 +243,10 @@ class Worker:
             self.in_hand = batch[receipt.taken :]
             self.sent += receipt.taken
             self._note(receipt)
-        if receipt.away is None or self._spool is None:
-            return
-        # The server is away, and the hand has to be free.
-        with self.changed:
-            self.in_hand = self._keep(self._spool, self.in_hand, first=True)
-            self._behind = True
-            self.changed.notify_all()
+            if receipt.away is not None and self._spool is not None:
+                # The server is away, and the hand has to be free.
+                self.in_hand = self._keep(self._spool, self.in_hand, first=True)
+                self._behind = True
 
     def _turn_of_file(self) -> None:
         spool = self._spool
