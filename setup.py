@@ -25,6 +25,7 @@ MODULES = [
     "ostiary._io.blocking",
     "ostiary._io.blocking_http",
     "ostiary._io.blocking_pool",
+    "ostiary._io.readers",
     "ostiary._io.sockets",
     "ostiary._io.stream",
     "ostiary._pool",

@@ -9,11 +9,14 @@ import logging
 import os
 import pickle
 import signal
+import socket
 import threading
 import time
 import traceback
+import warnings
 from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from types import FunctionType, ModuleType
 from typing import Any
 
 import msgspec
@@ -302,6 +305,38 @@ def test_a_forgotten_pool_leaves_nothing_open(pools: Pools, peers: Peers) -> Non
     raw.request("GET", "/")
     del raw, pool
     gc.collect()
+
+
+@pytest.mark.parametrize("kind", [Pool, AsyncPool])
+def test_the_collector_may_come_to_a_socket_first(peers: Peers, kind: Any) -> None:
+    """It takes what ends together in an order of its own, and warns nobody of that."""
+    with warnings.catch_warnings(record=True) as seen, asyncio.Runner() as runner:
+        warnings.simplefilter("always")
+        pool = kind(peers(echo).url())
+        answered = pool.request("GET", "/")
+        if kind is AsyncPool:
+            runner.run(answered)
+        # What it finds to be in use it puts at the end of its list, as it comes to it.
+        held: list[Any] = [sockets_of(pool), [[[[[pool]]]]]]
+        held.append(held)
+        del answered, pool
+        gc.collect()
+        runner.close()
+        del held
+        gc.collect()
+    assert [str(one.message) for one in seen] == []
+
+
+def sockets_of(thing: object) -> list[socket.socket]:
+    """Return the sockets that an object holds, however deep in it."""
+    met: dict[int, object] = {}
+    left = [thing]
+    while left:
+        one = left.pop()
+        if id(one) not in met and not isinstance(one, type | FunctionType | ModuleType):
+            met[id(one)] = one
+            left += gc.get_referents(one)
+    return [one for one in met.values() if isinstance(one, socket.socket)]
 
 
 # --- forked

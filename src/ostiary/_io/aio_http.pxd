@@ -7,6 +7,7 @@ from .._wire.outbox cimport Outbox
 from .._wire.request cimport RequestHead
 from .._wire.slab cimport Slab
 from .._wire.sse cimport EventDecoder
+from .readers cimport Reader, Readers
 
 
 cdef class _Exchange(Ticket):
@@ -45,7 +46,7 @@ cdef class _Exchange(Ticket):
     cdef object next_part(self)
 
 
-cdef class AsyncHttpConnection:
+cdef class AsyncHttpConnection(Reader):
     """A connection that carries one HTTP exchange at a time."""
     cdef:
         object _loop
@@ -63,9 +64,8 @@ cdef class AsyncHttpConnection:
         bint _sent
         bint _doomed
         bint _writing           # the loop watches for room to write
-        bint _paused            # the loop does not watch for bytes
-        object _readable_call   # bound methods, made once
-        object _writable_call
+        Readers _readers
+        object _writable_call   # a bound method, made once
         object __weakref__
 
     cdef int start(self, _Exchange exchange) except -1
@@ -94,6 +94,7 @@ cdef class AsyncHttpPool:
         object _loop
         object _create_future
         set _connections
+        Readers _readers        # None before the first connection
         set _openers            # tasks
         dict _bound             # exchanges for which a connection is being opened, oldest first
         double _next_sweep      # when the sweeper runs next; infinity when it does not

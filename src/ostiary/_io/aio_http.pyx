@@ -21,6 +21,7 @@ from .._wire.request cimport RequestHead
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
 from .._wire.sse cimport EventDecoder
 from .aio cimport another_loop
+from .readers cimport Reader, Readers
 from .sockets cimport (
     fork_count,
     lost,
@@ -174,7 +175,7 @@ cdef class _Exchange(Ticket):
 
 
 @cython.final
-cdef class AsyncHttpConnection:
+cdef class AsyncHttpConnection(Reader):
     def __init__(self):
         raise TypeError("a pool makes its connections")
 
@@ -263,16 +264,16 @@ cdef class AsyncHttpConnection:
         if self._fd >= 0:
             self._flush()
 
-    def _readable(self):
+    cdef int readable(self) except -1:
         cdef _Exchange exchange = self._exchange
         if self._fd < 0:
-            return
+            return 0
         if exchange is None:
             self.shut()     # it ended, or holds bytes nobody asked for
-            return
+            return 0
         if exchange.future is not None and exchange.future.done():
             exchange.abort()
-            return
+            return 0
         try:
             self._receive()
         except OstiaryError as error:
@@ -281,6 +282,7 @@ cdef class AsyncHttpConnection:
             # Not a peer's doing. Still nobody may be left to wait for what was read.
             self._fail(ProtocolError("a response could not be handled; the connection is closed"))
             raise
+        return 0
 
     cdef int _receive(self) except -1:
         cdef:
@@ -369,10 +371,9 @@ cdef class AsyncHttpConnection:
             if (
                 exchange.buffered > BUFFERED
                 and (exchange.events or exchange.pieces)
-                and not self._paused
+                and self.watched
             ):
-                self._paused = True
-                self._loop.remove_reader(self._fd)
+                self._readers.pause(self._fd, self)
             # An idle stream holds no buffer.
             if self._slab is not None and self._slab.start == self._slab.end:
                 give_back(self._slab)
@@ -411,9 +412,8 @@ cdef class AsyncHttpConnection:
         return 0
 
     cdef int resume(self) except -1:
-        if self._paused and self._fd >= 0:
-            self._paused = False
-            self._loop.add_reader(self._fd, self._readable_call)
+        if not self.watched and self._fd >= 0:
+            self._readers.resume(self._fd, self)
         return 0
 
     cdef int _fail(self, error) except -1:
@@ -436,16 +436,15 @@ cdef class AsyncHttpConnection:
         if fd < 0:
             return 0
         self._fd = -1
-        if not self._loop.is_closed():
-            self._loop.remove_reader(fd)
-            if self._writing:
-                self._loop.remove_writer(fd)
+        self._readers.remove(fd)
+        if self._writing and not self._loop.is_closed():
+            self._loop.remove_writer(fd)
         if self._tls is not None:
             records = self._tls.farewell()
             sys_send(fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
         self._sock.close()
-        # They are bound to this object: without them it ends with its last reference.
-        self._readable_call = self._writable_call = None
+        # It is bound to this object: without it that ends with its last reference.
+        self._writable_call = None
         if self._slab is not None:
             give_back(self._slab)
             self._slab = None
@@ -488,6 +487,7 @@ cdef class AsyncHttpPool:
         self._connections = set()
         self._openers = set()
         self._bound = {}
+        self._readers = None
         self._next_sweep = INFINITY
         self._timer = None
 
@@ -706,11 +706,13 @@ cdef class AsyncHttpPool:
             parser=self._parser,
         )
         connection._out = Outbox()
-        connection._readable_call = connection._readable
         connection._writable_call = connection._writable
         connection._fd = sock.fileno()
         self._connections.add(connection)
-        self._loop.add_reader(connection._fd, connection._readable_call)
+        if self._readers is None:
+            self._readers = Readers(self._loop)
+        connection._readers = self._readers
+        self._readers.add(connection._fd, connection)
         # Another connection may have served it meanwhile.
         if self._bound.pop(exchange, self) is None:
             self._place(connection, exchange)
@@ -822,6 +824,8 @@ cdef class AsyncHttpPool:
             if connection._fd >= 0:
                 connection._fd = -1
                 connection._sock.close()
+        if self._readers is not None:
+            self._readers.abandon()
         self._reset()
 
 

@@ -139,9 +139,22 @@ def unreachable(address, error):
 
 def new_socket(family):
     """Return a non-blocking stream socket that no child program inherits."""
-    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock = _Socket(family, socket.SOCK_STREAM)
     sock.setblocking(False)
     return sock
+
+
+class _Socket(socket.socket):
+    """Closed without a warning when it is collected, as the connection it belongs to is.
+
+    Of things that end together the collector takes whichever it comes to first.
+    """
+
+    __slots__ = ()
+
+    def __del__(self):
+        # Past Python's half, which there is none of where no descriptor was left for it.
+        super(socket.socket, self).close()
 
 
 def tune(sock, address):
