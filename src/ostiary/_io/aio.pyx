@@ -417,7 +417,8 @@ cdef class AsyncChannel:
             self._loop.remove_reader(self._fd)
             if self._writer_added:
                 self._loop.remove_writer(self._fd)
-        if self._tls is not None:
+        # The collector may have come to the socket first.
+        if self._tls is not None and self._sock.fileno() >= 0:
             records = self._tls.farewell()
             sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
         self._fd = -1

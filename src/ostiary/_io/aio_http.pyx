@@ -439,7 +439,8 @@ cdef class AsyncHttpConnection(Reader):
         self._readers.remove(fd)
         if self._writing and not self._loop.is_closed():
             self._loop.remove_writer(fd)
-        if self._tls is not None:
+        # The collector may have come to the socket first.
+        if self._tls is not None and self._sock.fileno() >= 0:
             records = self._tls.farewell()
             sys_send(fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
         self._sock.close()

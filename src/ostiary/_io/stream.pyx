@@ -279,7 +279,12 @@ cdef class Stream:
         cdef bytes records
         if self._fd < 0 or self._sock is None:
             return
-        if self._born == fork_count and self._tls is not None:
+        # The collector may have come to the socket first.
+        if (
+            self._born == fork_count
+            and self._tls is not None
+            and self._sock.fileno() >= 0
+        ):
             records = self._tls.farewell()
             sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
         self._fd = -1
