@@ -35,7 +35,7 @@ class AsyncChannelPool:
         loop = asyncio.get_running_loop()
         while True:
             if self._closed:
-                raise ClientStateError("the client is closed; call connect() again")
+                raise ClientStateError("the client is closed; connect it again, or make another")
             channel = self.ready()
             if channel is not None:
                 return channel

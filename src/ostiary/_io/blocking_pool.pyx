@@ -84,7 +84,7 @@ cdef class ChannelPool:
             _Waiter waiter
             double left
         if self._closed:
-            raise ClientStateError("the client is closed; call connect() again")
+            raise ClientStateError("the client is closed; connect it again, or make another")
         if not self._roster.admit():
             waiter = _Waiter()
             waiter.lock = threading.Lock()
