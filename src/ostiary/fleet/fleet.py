@@ -117,6 +117,11 @@ class Fleet:
         what is raised is `ExecutorError` when there is nobody to do it, `NotPortableError`
         when the work cannot go where it is to be done, and whatever the inputs raise.
         """
+        if not any(hasattr(inputs, name) for name in ("__iter__", "__aiter__", "__getitem__")):
+            raise InvalidArgumentError(
+                f"a fleet's inputs are what `for` or `async for` takes, not a "
+                f"{type(inputs).__name__}"
+            )
         total = len(inputs) if isinstance(inputs, Sized) else None
         return FleetStream(self._run(total), inputs)
 
@@ -183,7 +188,7 @@ class FleetStream:
     def _begin(self) -> None:
         if self._used:
             raise ClientStateError(
-                "these results were asked for in another way before; take a new stream()"
+                "these results were closed, or asked for in another way; take a new stream()"
             )
         self._used = True
 

@@ -200,9 +200,11 @@ def _show(
                 "SARIF": sarif,
             }
         )
+    from ...fleet.errors import told
+
     for failure in report.failures[:_SHOWN_FAILURES]:
-        error = failure.error
-        screen.note(f"input {failure.id} failed: {type(error).__name__}: {error}")
+        assert failure.error is not None
+        screen.note(f"input {failure.id} failed: {told(failure.error)}")
     if report.failed > _SHOWN_FAILURES:
         screen.note(f"and {report.failed - _SHOWN_FAILURES:,} more")
 
