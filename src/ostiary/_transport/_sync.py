@@ -4,12 +4,13 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from .._io.blocking import Channel, Done, Lock, connect, holding, sleep
 from .._io.blocking_pool import ChannelPool
-from .._io.sockets import deadline_after, forget_after_fork, seconds_left
+from .._io.sockets import deadline_after, forget_after_fork
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
 from ..config import Address, Limits
@@ -80,7 +81,8 @@ class FramedTransport:
             try:
                 channel = pool.ready() or pool.open(deadline)
             except OstiaryError as error:
-                delay = self._delay(error, attempt, deadline, repeatable=True)
+                left = deadline - time.monotonic()
+                delay = self._retry.delay(error, attempt, left, self._budget, repeatable=True)
                 if delay is None:
                     self._raise(error)
                 attempt += 1
@@ -112,7 +114,10 @@ class FramedTransport:
                     self._renew(channel, logins, deadline)
                     result = call(method, params, deadline)
             except OstiaryError as error:
-                delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
+                left = deadline - time.monotonic()
+                delay = self._retry.delay(
+                    error, attempt, left, self._budget, repeatable=method.repeatable
+                )
                 if delay is None:
                     self._raise(error)
                 attempt += 1
@@ -244,17 +249,6 @@ class FramedTransport:
         if self._pool is None:
             self._raise(ClientStateError("not connected: call connect() first, or use `with`"))
         return self._pool
-
-    def _delay(
-        self, error: OstiaryError, attempt: int, deadline: float, *, repeatable: bool
-    ) -> float | None:
-        if not error.retryable:
-            return None
-        try:
-            left = seconds_left(deadline)
-        except OstiaryError:
-            return None
-        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
 
     def _adopted(self, error: OstiaryError) -> OstiaryError:
         return adopt(error, self._family)
