@@ -20,8 +20,8 @@ __all__ = ["app"]
 app = typer.Typer(
     name="ostiary",
     help="The doorkeeper: run a local control plane and look after what it keeps.",
-    epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable; "
-    "130 interrupted.",
+    epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable "
+    "(governance: with `--exit-codes`); 130 interrupted.",
     no_args_is_help=True,
     # Paragraphs are filled, and what stands in backquotes is set apart.
     rich_markup_mode="markdown",

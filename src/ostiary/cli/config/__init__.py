@@ -82,7 +82,8 @@ def show(profile: Profile = None, config_file: File = None, json: Json = False) 
         screen.table(
             ["domain", "setting", "value", "said by"],
             rows,
-            empty="nothing is configured",
+            empty="nothing is configured; for a running `ostiary dev` this does it: "
+            'eval "$(ostiary env)"',
             firm=("domain", "setting"),
         )
         if found is None:
