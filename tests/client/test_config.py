@@ -206,6 +206,7 @@ def test_a_file_or_profile_that_was_named_has_to_be_there(write: Write, bare: Pa
     [
         f'[default.runtime]\napi_key = "{KEY}"',
         f'[profile.other.vault]\npassphrase = "{KEY}"',
+        '[default.vault]\npassphrase = "vault:is/no/reference"',
         f'[profile.other.gateway]\napi_keys = {{ openai = "{KEY}" }}',
     ],
 )

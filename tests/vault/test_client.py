@@ -23,6 +23,7 @@ from ostiary.errors import (
     ProtocolError,
     RateLimitError,
 )
+from ostiary.secret import Secret
 from ostiary.vault import (
     AccessDenied,
     AsyncSanctumClient,
@@ -46,7 +47,7 @@ from ostiary.vault import (
     VaultProtocolError,
     VaultStateError,
 )
-from tests.frames import OURS
+from tests.frames import OURS, recorded
 
 from .conftest import Both
 from .scripted import Handler, HangUp, Refuse, ScriptedVault, Silence
@@ -869,6 +870,34 @@ def test_no_frame_of_ours_shows_a_secret_when_it_raises(
         assert "SESR" not in f"{caught.value!r} {caught.value.__dict__}"
 
     run(main())
+
+
+@pytest.mark.parametrize("kind", [VaultClient, AsyncVaultClient])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("passphrase", ["SESRet"]),
+        ("passphrase", b"SESRet"),
+        ("passphrase", {"text": "SESRet"}),
+        ("key_path", b"SESRet"),
+        ("key_path", ["SESRet"]),
+    ],
+)
+def test_a_secret_of_a_wrong_type_is_hidden_all_the_same(kind: Any, name: str, wrong: Any) -> None:
+    with pytest.raises(VaultArgumentError) as caught:
+        kind("demo", **{name: wrong})
+    assert name in str(caught.value)
+    assert "SESRet" not in recorded(caught.value)
+
+
+@pytest.mark.parametrize("kind", [VaultClient, AsyncVaultClient])
+def test_a_passphrase_that_is_wrong_otherwise_is_our_error(kind: Any) -> None:
+    wiped = Secret("SESRet")
+    wiped.wipe()
+    with pytest.raises(VaultArgumentError, match="wiped"):
+        kind("demo", passphrase=wiped)
+    # A key may have been sealed with any text; whether this one opens it is found out then.
+    assert "SESRet" not in repr(vars(kind("demo", passphrase="SESRet\udc80")))
 
 
 def test_a_client_pickles_as_its_settings_without_secrets_and_connects_again(

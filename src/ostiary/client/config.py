@@ -22,6 +22,7 @@ from ..errors import InvalidArgumentError, OstiaryError
 from ..secret import Secret
 from .sections import (
     DOMAINS,
+    HIDE,
     IN_CODE,
     KEYS,
     SECTIONS,
@@ -235,7 +236,7 @@ def _hide(table: dict[str, Any]) -> dict[str, Any]:
     """Hide the keys of all profiles, before anything else is looked at."""
     for name in table:
         if name in KEYS and not isinstance(table[name], dict):
-            table[name] = hidden(table[name])
+            table[name] = HIDE[name](table[name])
         elif isinstance(table[name], dict):
             inner = table[name]
             table[name] = {each: hidden(inner[each]) for each in inner} if name in KEYS else inner

@@ -12,6 +12,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
+from .._api_key import hidden_text
 from .._io.aio import AsyncChannel, run_slow
 from .._retry import RetryPolicy
 from .._transport._async import AsyncFramedTransport
@@ -39,7 +40,7 @@ from .models import (
     Plaintext,
     Signature,
 )
-from .settings import VaultSettings
+from .settings import VaultSettings, key_file
 
 if TYPE_CHECKING:
     import ssl
@@ -98,16 +99,16 @@ class AsyncVaultClient:
         TCP address. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        if passphrase is not None:
-            passphrase = Secret(passphrase)
+        kept, file = hidden_text(passphrase), key_file(key_path)
+        del passphrase, key_path
         self._configure(
             VaultSettings.resolve(
                 agent_name,
                 socket_path=socket_path,
                 host=host,
                 port=port,
-                key_path=key_path,
-                passphrase=passphrase,
+                key_path=file,
+                passphrase=kept,
                 timeout=timeout,
                 max_retries=max_retries,
                 max_connections=max_connections,
