@@ -177,6 +177,8 @@ def steady(output: str, home: Path, ports: dict[int, int]) -> str:
     output = _shorter(output, str(home), "~")
     for free, usual in ports.items():
         output = _shorter(output, str(free), str(usual))
+    # A server at its usual port leaves out where it is.
+    output = output.replace(" --base-url http://127.0.0.1:8000", "")
     for pattern, write in _CHANGING:
         output = re.sub(pattern, write, output, flags=re.M)
     return "\n".join(line.rstrip() for line in output.splitlines()).strip("\n")
