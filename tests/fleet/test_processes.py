@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -211,6 +212,35 @@ def test_threads_are_an_executor_from_which_nothing_travels() -> None:
     with ThreadPoolExecutor(3) as threads:
         report = Fleet(lambda given: (given, lock), executor=threads, concurrency=6).run(range(20))
     assert [one.value for one in report.results] == [(n, lock) for n in range(20)]
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"concurrency": 2},
+        {"concurrency": 4, "batch": 3},
+        {"concurrency": 4, "batch": 10},
+        {"concurrency": 6, "workers": 2},
+        {"concurrency": 40},
+    ],
+    ids=str,
+)
+def test_no_more_at_once_than_was_said_whatever_the_executor_has(given: dict[str, int]) -> None:
+    counting, at_once, most = threading.Lock(), 0, 0
+
+    def work(given: int) -> None:
+        nonlocal at_once, most
+        with counting:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.005)
+        with counting:
+            at_once -= 1
+
+    with ThreadPoolExecutor(16) as threads:
+        report = Fleet(work, executor=threads, **given).run(range(100))  # type: ignore[arg-type]
+    assert report.done == 100
+    assert 1 <= most <= given["concurrency"]
 
 
 def test_threads_make_a_client_of_what_was_given(plane: Any, bare: Path) -> None:

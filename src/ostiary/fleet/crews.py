@@ -139,10 +139,16 @@ class Behind:
         if self._pickler is not None:
             self._sealed = seal("the work", self._work, self._pickler)
         self._greet(executor)
-        slots = self._workers or slots_of(executor)
-        self.batch = self._batch or max(1, self._work.concurrency // slots)
-        # As much again waits at the workers' doors, so that none stands idle meanwhile.
-        self.window = 2 * slots * self.batch
+        places = slots_of(executor)
+        most = self._work.concurrency
+        slots = min(self._workers or places, most)
+        self.batch = min(self._batch or most // slots, most)
+        slots = min(slots, most // self.batch)
+        self.window = slots * self.batch
+        if slots >= places:
+            # As much again waits at the workers' doors, so that none stands idle meanwhile. Where
+            # there are more places than that, it would not wait.
+            self.window *= 2
 
     def _made(self) -> Executor:
         """Have an executor made; `close` waits for it, since a task can be cancelled meanwhile."""

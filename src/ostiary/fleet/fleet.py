@@ -54,7 +54,8 @@ class Fleet:
     "ray://HOST:PORT", a `concurrent.futures.Executor`, or a function that makes one, which is
     called again when its processes died. `concurrency` is how many inputs are worked on at
     once, in all; `workers` how many processes that is shared among, None for as many as there
-    are; `batch` how many inputs go to one together, None for what `concurrency` comes to.
+    are; `batch` how many inputs go to one together, None for what `concurrency` comes to, and
+    never more than that.
 
     `retries` is how often an input is tried again after a passing failure, or after its worker
     died; `timeout` bounds one attempt, in seconds. `identify` gives an input its id, which has
