@@ -81,6 +81,22 @@ def test_a_domain_of_which_nothing_is_said_says_what_to_set(bare: Path) -> None:
             assert "OSTIARY_" in str(caught.value) or domain == "gateway"
 
 
+@pytest.mark.parametrize("text", ["", "[profile.ci.workflow]", "[default.workflow]"])
+def test_what_is_missing_is_missed_in_the_file_that_was_read(
+    bare: Path, write: Write, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    elsewhere = bare / "elsewhere.toml"
+    elsewhere.write_text(text)
+    for named in ({"config_file": elsewhere}, {}):
+        if not named:
+            monkeypatch.setenv("OSTIARY_CONFIG", str(elsewhere))
+        with Ostiary(**named) as client:  # type: ignore[arg-type]
+            monkeypatch.setenv("OSTIARY_CONFIG", str(bare / "another.toml"))
+            with pytest.raises(ConfigError) as caught:
+                _ = client.runtime
+        assert f"into [default.runtime] of {elsewhere}" in str(caught.value)
+
+
 def test_an_empty_section_asks_for_the_defaults(bare: Path, write: Write) -> None:
     with Ostiary(governance={}) as client:
         assert client.governance.base_url == "http://localhost:8000"

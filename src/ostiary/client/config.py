@@ -178,7 +178,7 @@ def _profile(
     table = profiles.get(name)
     if table is None:
         if named is None:
-            return None
+            return OstiaryConfig(file=path)  # it says nothing, and yet where it would be said
         raise ConfigError(f"{path} has no profile {name!r}{_like(name, profiles)}")
     return _of_table(path, f"profile.{name}" if name != DEFAULT else DEFAULT, name, table)
 

@@ -86,7 +86,7 @@ def show(profile: Profile = None, config_file: File = None, json: Json = False) 
             'eval "$(ostiary env)"',
             firm=("domain", "setting"),
         )
-        if found is None:
+        if found is None or found.profile is None:
             screen.note(f"no profile is used; the file would be {file}")
         else:
             screen.note(f"profile {found.profile} of {found.file}")
