@@ -197,7 +197,7 @@ def _document(path: str, *, must: bool) -> dict[str, Any] | None:
     except FileNotFoundError:
         if not must:
             return None
-        problem = "is not there"
+        problem = "is not there; write it, or name neither it nor a profile"
     except (OSError, ValueError) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
     if text is not None and len(text) > _LARGEST:
