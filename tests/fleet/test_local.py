@@ -203,6 +203,15 @@ def test_work_runs_on_the_callers_loop() -> None:
     assert asyncio.run(main())
 
 
+def test_a_notebook_may_ask_for_results_without_awaiting_them() -> None:
+    """A loop runs on its thread already; it stands still meanwhile."""
+
+    async def main() -> FleetReport:
+        return Fleet(works.double_async).run([1, 2])
+
+    assert [one.value for one in asyncio.run(main()).results] == [2, 4]
+
+
 def test_what_the_inputs_raise_is_raised(ask: Ask) -> None:
     def inputs() -> Iterator[int]:
         yield 1

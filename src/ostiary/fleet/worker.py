@@ -226,16 +226,22 @@ class Worker:
         """Close from another thread a worker that made its own loop; wait for it."""
         assert self._thread is not None
         try:
-            asyncio.run_coroutine_threadsafe(self.aclose(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    async def _end(self) -> None:
+        # All of it on the loop's own thread: that of the caller may have a loop that runs.
+        try:
+            await self.aclose()
+        finally:
+            await self._loop.shutdown_asyncgens()
             try:
-                self._loop.run_until_complete(self._loop.shutdown_default_executor())
+                await self._loop.shutdown_default_executor()
             except RuntimeError:
                 pass  # the interpreter is ending, and starts no thread to wait on
-            self._loop.close()
 
 
 def _kept(

@@ -160,7 +160,12 @@ def run(
             run_id=None if rows is None else rows.run_id,
             progress=screen.err.is_terminal,
         )
-        report = _run(fleet, source, rows)
+        try:
+            report = _run(fleet, source, rows)
+        except KeyboardInterrupt:
+            if out is not None:
+                screen.note(f"interrupted; --resume goes on behind the results in {out}")
+            raise
         if sarif is not None:
             report.write_sarif(sarif)
         _show(screen, report, 0 if rows is None else len(rows.done), out, sarif)
