@@ -462,6 +462,29 @@ def test_retrieve_many_is_pipelined_and_keeps_paths_apart(
     assert vault.connections == 1
 
 
+def test_retrieve_many_has_one_deadline_however_many_there_are(
+    client: Make, scripted: Script, run: Run
+) -> None:
+    vault = scripted(grant)
+    allowed: list[float] = []
+
+    async def main() -> None:
+        async with client(vault) as one:
+            transport = one.client._transport
+            call_many = transport.call_many
+
+            def noting(method: Any, params: Any, timeout: float) -> Any:
+                allowed.append(timeout)
+                return call_many(method, params, timeout)
+
+            transport.call_many = noting
+            await one.retrieve_many([f"k/{n}" for n in range(1_100)], timeout=25)
+
+    run(main())
+    assert len(allowed) == 3
+    assert 25 >= allowed[0] > allowed[1] > allowed[2]
+
+
 def test_retrieve_many_gives_back_what_it_got_when_one_is_refused(
     client: Make, scripted: Script, run: Run
 ) -> None:
