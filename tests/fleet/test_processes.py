@@ -407,6 +407,23 @@ def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path: Path) -> None:
     assert run_script(script).splitlines()[-1] == "True"
 
 
+def test_a_process_that_is_starting_hears_no_interrupt(tmp_path: Path) -> None:
+    """A Ctrl-C goes to all processes of a terminal: those that load modules would say so."""
+    script = tmp_path / "starts.py"
+    script.write_text(
+        "import signal\n"
+        "from ostiary.fleet import Fleet\n"
+        "def held_back(given):\n"
+        "    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+        "if __name__ == '__mp_main__':\n"
+        "    print('starting', held_back(0), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    report = Fleet(held_back, executor='processes', workers=1).run([1])\n"
+        "    print('at work', report.results[0].value, 'here', held_back(0))\n"
+    )
+    assert run_script(script).splitlines() == ["starting True", "at work False here False"]
+
+
 def run_script(script: str | Path) -> str:
     what = [str(script)] if isinstance(script, Path) else ["-c", script]
     done = subprocess.run(

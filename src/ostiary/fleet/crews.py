@@ -355,15 +355,28 @@ def _pickler_for(executor: Executor) -> str | None:
 _IGNORED: Final = signal.SIGINT
 
 
+class _Processes(ProcessPoolExecutor):
+    """A pool whose processes hear no Ctrl-C, from the first on."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        # Here they are started, and inherit what is held back; `_begin` lets go of it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {_IGNORED})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _processes(count: int) -> Executor:
     # Spawned, not forked: a fork has the locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    return _Processes(count, mp_context=context, initializer=_begin)
 
 
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and end when it does, however it ends."""
     signal.signal(_IGNORED, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_IGNORED})
     threading.Thread(target=_follow_parent, name="ostiary-parent", daemon=True).start()
 
 
