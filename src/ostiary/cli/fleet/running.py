@@ -117,7 +117,8 @@ def run(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on: skip inputs whose result is in --out.")
+        bool,
+        typer.Option("--resume", help="Go on: skip inputs whose result, good or bad, is in --out."),
     ] = False,
     sarif: Annotated[
         Path | None,
