@@ -462,6 +462,26 @@ def test_retrieve_many_is_pipelined_and_keeps_paths_apart(
     assert vault.connections == 1
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), "soon", 10**400], ids=repr)
+def test_a_timeout_that_is_none_is_refused_and_waits_for_nothing(
+    client: Make, scripted: Script, run: Run, timeout: Any
+) -> None:
+    vault = scripted(grant)
+
+    async def main() -> None:
+        async with client(vault) as one:
+            for call in (
+                lambda: one.retrieve("a", timeout=timeout),
+                lambda: one.retrieve_many(["a"], timeout=timeout),
+                lambda: one.list(timeout=timeout),
+            ):
+                with pytest.raises(VaultArgumentError, match="positive number of seconds"):
+                    await call()
+
+    run(main())
+    assert vault.calls("retrieve") == []
+
+
 def test_retrieve_many_has_one_deadline_however_many_there_are(
     client: Make, scripted: Script, run: Run
 ) -> None:

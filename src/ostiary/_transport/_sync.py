@@ -13,7 +13,7 @@ from .._io.blocking_pool import ChannelPool
 from .._io.sockets import deadline_after, forget_after_fork
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
-from ..config import Address, Limits
+from ..config import Address, Limits, timeout_seconds
 from ..errors import APIError, ClientStateError, OstiaryError, TransportError, adopt
 
 if TYPE_CHECKING:
@@ -72,10 +72,21 @@ class FramedTransport:
         self._renewing = Lock()
         self._pool = ChannelPool(self._open_channel, self._max_connections)
 
+    def deadline(self, timeout: float | None) -> float:
+        """Return the monotonic time at which a call that begins now is over."""
+        if timeout is None:
+            return deadline_after(self._timeout)
+        if isinstance(timeout, int | float) and timeout <= 0:
+            return deadline_after(0.0)  # what is left of somebody's time: it is over
+        try:
+            return deadline_after(timeout_seconds(timeout))
+        except OstiaryError as error:
+            self._raise(error)
+
     def warm(self, timeout: float | None = None) -> None:
         """Connect and log in now, so that a failure shows here and not in the first call."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         attempt = 0
         while True:
             try:
@@ -94,7 +105,7 @@ class FramedTransport:
     def call(self, method: Method[T], params: object, timeout: float | None = None) -> T:
         """Call `method` and return its result; `timeout` bounds all attempts together."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         attempt = 0
         renewed = False
         delay: float | None
@@ -134,7 +145,7 @@ class FramedTransport:
     ) -> list[T | OstiaryError]:
         """Call `method` once per params in one pipelined piece; results or refusals, in order."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         channel = None
         try:
             channel = pool.ready() or pool.open(deadline)

@@ -328,7 +328,7 @@ class VaultClient:
         for path in wanted:
             values.checked_path(path)
         routes = self._routes
-        until = deadline_after(self._settings.timeout if timeout is None else timeout)
+        until = self._transport.deadline(timeout)
         found: dict[str, str] = {}
         granted_ids: list[str] = []
         refusal: OstiaryError | None = None
