@@ -126,7 +126,7 @@ compare: $(STAMPS)/built $(STAMPS)/bench ## which of our figures changed since t
 figures: $(STAMPS)/built ## put the figures of the run FROM into README.md and docs/
 	@$(PY) -m benchmarks publish $(FROM)
 
-coverage: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/coverage ## the test suite under coverage (Python lines only)
+coverage: $(STAMPS)/built $(STAMPS)/test $(STAMPS)/node $(STAMPS)/coverage ## the test suite under coverage; fail below what pyproject.toml asks for
 	@$(PY) -m coverage erase
 	@$(PY) -m coverage run -m pytest -n $(JOBS) --dist worksteal $(ARGS)
 	@$(PY) -m coverage combine --quiet

@@ -2,10 +2,10 @@
 
     python -m tools.api [--since REF]
 
-Read statically by griffe, from the sources and the stubs of the compiled modules. What is public,
-and what may break when, stands in docs/releases.md: a patch breaks nothing; below 1.0 a minor
-version may, from 1.0 on a major one, and what breaks is listed here either way. Before the first
-release there is nothing to compare with.
+Read statically by griffe, from the sources and the stubs of the compiled modules: names, parameters
+and bases, not types. What is public, and what may break when, stands in docs/releases.md: a patch
+breaks nothing; below 1.0 a minor version may, from 1.0 on a major one, and what breaks is listed
+here either way. Before the first release there is nothing to compare with.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import griffe
@@ -24,19 +24,19 @@ from . import tag
 
 ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "ostiary"
-# Their modules are nobody's to import; what they offer is commands, fixtures and `__all__`.
-INSIDE = ("ostiary.cli.", "ostiary.devserver.")
+
+
+def git(root: Path, *words: str) -> str:
+    """Return what a command of git prints; nothing when it fails."""
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
 
 
 def last_release(root: Path) -> str | None:
     """Return the newest `v*.*.*` tag among the ancestors of HEAD; None when there is none."""
-    done = subprocess.run(
-        ["git", "-C", str(root), "describe", "--tags", "--abbrev=0", "--match", "v*.*.*"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    return done.stdout.strip() or None
+    return git(root, "describe", "--tags", "--abbrev=0", "--match", "v*.*.*") or None
 
 
 def numbers(text: str) -> tuple[int, int, int]:
@@ -50,14 +50,55 @@ def may_break(old: str, new: str) -> bool:
     return after[0] > before[0] or (before[0] == 0 and after[:2] > before[:2])
 
 
+def public(package: griffe.Object | griffe.Alias, shown: Iterable[str]) -> set[str]:
+    """Return the paths of what is public, and of what that inherits from; of a class with a dot.
+
+    `shown` are the names in the reference. Beside them it is what the package and the modules
+    next below it offer, but for `cli`, whose commands are what is public.
+    """
+    found: set[str] = set()
+    near = [one for name, one in package.modules.items() if one.is_public and name != "cli"]
+    waiting = [package, *near]
+    for name in shown:
+        try:
+            waiting.append(package[name.removeprefix(f"{PACKAGE}.")])
+        except KeyError:
+            pass  # gone, or new
+    while waiting:
+        one = waiting.pop()
+        if one.path in found:
+            continue
+        found.add(one.path)
+        if isinstance(one, griffe.Alias):
+            try:
+                waiting.append(one.final_target)
+            except griffe.AliasResolutionError:
+                pass  # a name of another package
+        elif one.is_module:
+            waiting += [each for each in one.members.values() if _offered(each)]
+        elif isinstance(one, griffe.Class):
+            found.add(f"{one.path}.")
+            waiting += one.resolved_bases
+    return found
+
+
+def _offered(member: griffe.Object | griffe.Alias) -> bool:
+    return member.is_public and (member.is_alias or not member.is_module)
+
+
 def breakages(ref: str, root: Path) -> list[str]:
     """Return a line for each break of the API since a commit, sorted."""
     old = griffe.load_git(PACKAGE, ref=ref, repo=root, search_paths=["src"])
     new = griffe.load(PACKAGE, search_paths=[root / "src"])
+    lines = git(root, "grep", "-h", "^::: ", ref, "--", "docs/reference").splitlines()
+    shown = [line.split()[1] for line in lines]
+    # What has changed is shown as it is now, what is gone as it was.
+    known = public(old, shown) | public(new, shown)
+    inside = tuple(path for path in known if path.endswith("."))
     return sorted(
         re.sub(r"\x1b\[\d*m", "", breakage.explain(griffe.ExplanationStyle.ONE_LINE))
         for breakage in griffe.find_breaking_changes(old, new)
-        if not breakage.obj.path.startswith(INSIDE)
+        if breakage.obj.path in known or breakage.obj.path.startswith(inside)
     )
 
 

@@ -31,14 +31,20 @@ def group(name: str) -> tuple[str, str]:
 def document(name: str, writer: Path, python: Path) -> None:
     """Write what is in an environment."""
     wheels.run(
-        *(writer, "-m", "cyclonedx_py", "environment", python),
+        # What it warns of is completed below.
+        *(writer, "-W", "ignore", "-m", "cyclonedx_py", "environment", python),
         *("--pyproject", wheels.ROOT / "pyproject.toml", "--mc-type", "library"),
         *("--output-reproducible", "--of", "JSON", "-o", wheels.DIST / name),
     )
-    # A version that the build finds out is none that a reader of pyproject.toml sees.
+    # A reader of pyproject.toml sees no version, which the build finds out, and in a build's
+    # requirements nothing that ostiary depends on.
     path = wheels.DIST / name
     written = json.loads(path.read_text("utf-8"))
-    written["metadata"]["component"]["version"] = tag.version(wheels.ROOT)
+    ours = written["metadata"]["component"]
+    ours["version"] = tag.version(wheels.ROOT)
+    graph = {each["ref"]: each for each in written["dependencies"]}
+    root = graph.pop(ours["bom-ref"])
+    root.setdefault("dependsOn", sorted(graph))
     path.write_text(json.dumps(written, indent=2) + "\n", "utf-8")
     print(f"dist/{name}")
 

@@ -42,10 +42,11 @@ WIDTH: Final = 96
 LONGEST: Final = 60.0  # seconds that a command may take
 # Where the guide says that the services listen; here they are given whatever ports are free.
 PORTS: Final = {
-    "--port": 7600,
-    "--governance-port": 8000,
-    "--runtime-port": 8080,
-    "--workflow-port": 3000,
+    7600: "--port",
+    8200: "--port",
+    8000: "--governance-port",
+    8080: "--runtime-port",
+    3000: "--workflow-port",
 }
 
 
@@ -176,6 +177,8 @@ def steady(output: str, home: Path, ports: dict[int, int]) -> str:
     output = _shorter(output, str(home), "~")
     for free, usual in ports.items():
         output = _shorter(output, str(free), str(usual))
+    # A server at its usual port leaves out where it is.
+    output = output.replace(" --base-url http://127.0.0.1:8000", "")
     for pattern, write in _CHANGING:
         output = re.sub(pattern, write, output, flags=re.M)
     return "\n".join(line.rstrip() for line in output.splitlines()).strip("\n")
@@ -290,13 +293,13 @@ def _free_ports(count: int) -> list[int]:
 def stage(*, tcp: bool = True) -> Generator[Stage]:
     """Run `ostiary dev --demo` in a home of its own for as long as the block lasts.
 
-    Port 8200, which it takes besides those it is given, has to be free unless `tcp` is False.
+    It is given ports that were free a moment ago; `tcp=False` is for those who share the machine.
     """
     home = Path(tempfile.mkdtemp(prefix="ost", dir="/tmp")).resolve()
     environ = _environment(home)
     free = _free_ports(len(PORTS))
-    ports = dict(zip(free, PORTS.values(), strict=True))
-    given = " ".join(f"{option} {port}" for option, port in zip(PORTS, free, strict=True))
+    ports = dict(zip(free, PORTS, strict=True))
+    given = " ".join(f"{option} {port}" for option, port in zip(PORTS.values(), free, strict=True))
     process, terminal = _start(f"exec {DEV.command} {given if tcp else '--no-tcp'}", home, environ)
     try:
         banner = _read(terminal, until="stops it.")

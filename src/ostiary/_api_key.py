@@ -23,6 +23,7 @@ __all__ = [
     "Refuse",
     "Unusable",
     "hidden",
+    "hidden_text",
     "key_problem",
     "read_key",
     "read_key_file",
@@ -82,11 +83,21 @@ def hidden(value: object) -> Hidden:
     Text that begins with `vault:` is a reference; a `Secret` is a key, whatever it says. Never
     raises: a traceback records the locals of every frame, those of the constructor too.
     """
-    if value is None or isinstance(value, (Secret, Reference, Unusable)):
+    if isinstance(value, Reference):
+        return value
+    return (Reference.read(value) if isinstance(value, str) else None) or hidden_text(value)
+
+
+def hidden_text(value: object) -> Secret | Unusable | None:
+    """Return a secret that is no reference, whatever it says, so that it does not show.
+
+    Never raises, for the same reason.
+    """
+    if value is None or isinstance(value, (Secret, Unusable)):
         return value
     if isinstance(value, str):
         # What cannot be encoded is refused where it can no longer be seen.
-        return Reference.read(value) or Secret(value.encode("utf-8", "surrogatepass"))
+        return Secret(value.encode("utf-8", "surrogatepass"))
     return Unusable(f"is a str or a Secret, not {type(value).__name__}")
 
 

@@ -19,7 +19,6 @@ from .config import (
     TIMEOUT,
     BaseUrl,
     Limits,
-    TcpAddress,
 )
 from .errors import InvalidArgumentError
 from .http._heads import HeaderLines
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
     from .http.hooks import RequestInfo, ResponseInfo, RetryInfo
     from .http.settings import Parser
 
-__all__ = ["GivenHeaders", "HttpSettings", "hidden_headers", "in_clear", "warn_of_clear_text"]
+__all__ = ["GivenHeaders", "HttpSettings", "hidden_headers", "warn_of_clear_text"]
 
 _PACKAGE: Final = __name__.partition(".")[0] + "."
 
@@ -165,15 +164,9 @@ def hidden_headers(given: object) -> GivenHeaders:
     return lines
 
 
-def in_clear(base: BaseUrl) -> bool:
-    """Whether a key that is sent there can be read on the way to another machine."""
-    address = base.address
-    return isinstance(address, TcpAddress) and not (address.tls or _is_loopback(address.host))
-
-
 def warn_of_clear_text(base: BaseUrl) -> None:
     """Warn that a key would be sent in clear, at the line that asked for a client."""
-    if not in_clear(base):
+    if not base.in_clear:
         return
     import inspect
 
@@ -186,15 +179,3 @@ def warn_of_clear_text(base: BaseUrl) -> None:
         RuntimeWarning,
         stacklevel=level + 1,
     )
-
-
-def _is_loopback(host: str) -> bool:
-    name = host.lower().rstrip(".")
-    if name == "localhost" or name.endswith(".localhost"):
-        return True
-    import ipaddress
-
-    try:
-        return ipaddress.ip_address(host.partition("%")[0]).is_loopback
-    except ValueError:
-        return False

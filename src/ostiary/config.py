@@ -25,6 +25,7 @@ __all__ = [
     "Limits",
     "TcpAddress",
     "UnixAddress",
+    "is_this_machine",
     "parse_address",
     "parse_base_url",
     "setting",
@@ -238,6 +239,14 @@ class BaseUrl(msgspec.Struct, frozen=True):
         return isinstance(self.address, TcpAddress) and self.address.tls
 
     @property
+    def in_clear(self) -> bool:
+        """Whether what is sent there can be read on the way to another machine."""
+        address = self.address
+        return isinstance(address, TcpAddress) and not (
+            address.tls or is_this_machine(address.host)
+        )
+
+    @property
     def origin(self) -> str:
         """The URL without the prefix; a socket path is percent-encoded."""
         address = self.address
@@ -250,6 +259,21 @@ class BaseUrl(msgspec.Struct, frozen=True):
 
     def __str__(self) -> str:
         return self.origin + self.prefix
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether a host name or address can be none but this machine's.
+
+    Names below `.localhost` are left to resolvers, some of which ask others about them.
+    """
+    if host.lower().removesuffix(".") == "localhost":
+        return True
+    from ipaddress import ip_address
+
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def parse_base_url(value: str) -> BaseUrl:

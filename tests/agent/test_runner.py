@@ -692,6 +692,19 @@ def test_workers_grow_with_what_waits() -> None:
     workers.shutdown()
 
 
+def test_workers_may_become_more() -> None:
+    """Calls that had to wait for a thread have left none that seems idle and is not."""
+    workers = Workers(1)
+    assert sum(workers.map(lambda one: one, range(20))) == 190
+    workers.allow(4)
+    barrier = threading.Barrier(4)
+    waiting = [workers.submit(barrier.wait, 30) for _ in range(4)]
+    assert sorted(one.result(30) for one in waiting) == list(range(4))
+    workers.allow(2)
+    assert len(workers._made) == 4
+    workers.shutdown()
+
+
 def test_workers_drop_what_has_not_begun() -> None:
     workers, gate = Workers(1), threading.Event()
     began = threading.Event()

@@ -514,6 +514,13 @@ def test_the_revision_holds_no_password(tmp_path: Path, url: str, uri: str | Non
         assert revision["branch"] == "main"
 
 
+@pytest.mark.parametrize("text", ["a" * 300_000, "1" * 300_000, "1." + "1" * 300_000])
+def test_a_long_text_is_checked_at_once(text: str) -> None:
+    run = {"tool": {"driver": {"name": "x", "dottedQuadFileVersion": text}}}
+    run["artifacts"] = [{"mimeType": text}]  # type: ignore[assignment]
+    assert len(list(problems({"version": "2.1.0", "runs": [run]}))) == 2
+
+
 # --- fingerprints
 
 

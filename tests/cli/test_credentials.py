@@ -203,6 +203,13 @@ def test_get_adds_a_line_end_on_a_terminal_alone(served: Any, terminal: Any) -> 
     assert terminal(served.user_home, "vault", "get", "tty/x") == (0, "shown\n")
 
 
+def test_who_interrupts_a_question_leaves_its_line(served: Any, terminal: Any) -> None:
+    answers = [("Secret for tty/y: ", signal.SIGINT)]
+    code, screen = terminal(served.user_home, "vault", "put", "tty/y", answers=answers)
+    assert code == 130
+    assert screen.startswith("Secret for tty/y: \n")
+
+
 def test_get_keeps_control_characters_off_a_terminal(served: Any, terminal: Any) -> None:
     served.run("vault", "put", "tty/esc", stdin=b"a\x1b[2Jb")
     code, screen = terminal(served.user_home, "vault", "get", "tty/esc")

@@ -85,6 +85,15 @@ def test_the_demo_asks_no_token(start_dev: Any) -> None:
         dev.stop()
 
 
+def test_two_demonstrations_share_a_machine(start_dev: Any, user_home: Path) -> None:
+    """The guide's port is taken only where nobody says which."""
+    alone = ("--demo", "--no-governance", "--no-gateway", "--no-runtime", "--no-workflow")
+    (one,) = start_dev(*alone, "--port", "0").ready["tcp"]
+    elsewhere = str(user_home / "elsewhere")
+    two, three = start_dev(*alone, "--port", "0", "--port", "0", "--home", elsewhere).ready["tcp"]
+    assert len({one, two, three} - {"127.0.0.1:8200"}) == 3
+
+
 def test_the_vault_alone(start_dev: Any) -> None:
     dev = start_dev("--no-tcp", "--no-governance")
     assert dev.ready["governance"] is None

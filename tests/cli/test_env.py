@@ -88,6 +88,7 @@ def test_nobody_there(ostiary: Any, start_dev: Any) -> None:
     assert alone.code == 3
     assert alone.out == b""
     assert "ostiary dev" in alone.err
+    assert "--socket" not in alone.err  # which this command does not take
     start_dev("--no-tcp", "--no-gateway")
     assert ostiary("env").code == 3
 

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from ostiary.devserver import GatewayOptions, running
+from tests.http.peer import HttpPeer, script
+from tests.langchain.peers import delta, streams
 
 from .conftest import Done
 
@@ -113,7 +115,7 @@ def test_stdin_that_is_no_text(gateway: Gateway) -> None:
 def test_embed_shows_what_vectors_begin_with(gateway: Gateway) -> None:
     done = gateway("embed", "alpha", "beta", "--dimensions", "16")
     header, first, second = done.text.splitlines()
-    assert header.split() == ["TEXT", "DIMENSIONS", "BEGINS", "WITH"]
+    assert header.split() == ["text", "dimensions", "begins", "with"]
     assert first.split()[:2] == ["alpha", "16"]
     assert second.split()[:2] == ["beta", "16"]
 
@@ -202,10 +204,43 @@ def test_a_token_that_is_not_there(gateway: Gateway) -> None:
     assert "next: " in done.err
 
 
+DIRECT = {
+    "SAGE_SANCTUM_ALLOW_DIRECT": "1",
+    "OPENAI_API_KEY": "sk-invented",
+    "SPIFFE_JWT_PATH": "",
+    "TRAT_FILE": "",
+    "AUTH_SIDECAR_SOCKET": "",
+    "LLM_GATEWAY_SOCKET": "",
+}
+
+
+def test_direct_mode_takes_a_key_that_lies_in_the_vault(served: Any) -> None:
+    served.run("vault", "put", "openai/key", stdin=b"sk-of-the-vault")
+    served.run("vault", "agent", "add", "talker", "--allow", "openai/*")
+    reply = streams(delta(content="Well."), delta(finish="stop"))
+    with HttpPeer(script(reply)) as peer:
+        env = DIRECT | {
+            "OPENAI_API_KEY": "vault:openai/key",
+            "OPENAI_BASE_URL": peer.url("/v1"),
+            "OSTIARY_VAULT_AGENT": "talker",
+        }
+        done = served.run("gateway", "chat", "-m", "openai:gpt-4o", "hi", env=env)
+        assert (done.code, done.text, done.err) == (0, "Well.\n", "")
+        assert peer.asked[0].header("authorization") == "Bearer sk-of-the-vault"
+        env["OPENAI_API_KEY"] = "vault:openai/nothing"
+        none = served.run("gateway", "chat", "-m", "openai:gpt-4o", "hi", env=env)
+        assert none.code == 1
+        assert "vault:openai/nothing refers to cannot be had" in none.err
+        del env["OSTIARY_VAULT_AGENT"]
+        nobody = served.run("gateway", "chat", "-m", "openai:gpt-4o", "hi", env=env)
+        assert nobody.code == 1
+        assert "OSTIARY_VAULT_AGENT" in nobody.err
+    assert len(peer.asked) == 1
+    assert served.run("vault", "lease", "ls", "--json").document == {"leases": []}
+
+
 def test_direct_mode_has_no_gateway_and_no_tokens(ostiary: Any) -> None:
-    env = {"SAGE_SANCTUM_ALLOW_DIRECT": "1", "OPENAI_API_KEY": "sk-invented"}
-    for name in ("SPIFFE_JWT_PATH", "TRAT_FILE", "AUTH_SIDECAR_SOCKET", "LLM_GATEWAY_SOCKET"):
-        env[name] = ""
+    env = DIRECT
     shown = ostiary("gateway", "token", env=env)
     assert shown.code == 0
     assert shown.text.count("none, as in direct mode") == 2

@@ -191,6 +191,7 @@ def test_nobody_listens(ostiary: Any, user_home: Path, flags: tuple[str, ...], c
     done = ostiary("governance", *flags, "-u", f"unix://{user_home}/none.sock", "health")
     assert done.code == code
     assert done.err.startswith(f"{MARK} [CONNECT_FAILED] ")
+    assert done.err.endswith(" or say which one with --base-url or OSTIARY_GOVERNANCE_URL\n")
     assert done.text == ""
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import platform
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -10,12 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from ostiary import __version__
 from ostiary.cli.app import app
-from ostiary.cli.screen import ago, plain
+from ostiary.cli.screen import Screen, ago, plain
 from ostiary.errors import InvalidArgumentError
 
 
@@ -170,3 +173,26 @@ def shell(line: str) -> subprocess.CompletedProcess[str]:
         timeout=60,
         check=False,
     )
+
+
+@pytest.mark.parametrize("width", [24, 40, 80])
+def test_a_narrow_terminal_is_shown_all_of_it(width: int) -> None:
+    screen = Screen()
+    screen.out = Console(file=io.StringIO(), width=width, force_terminal=True, no_color=True)
+    cells = ("page-reader", "approved", "33min-ago", "by-somebody")
+    screen.table(
+        ("tool", "status", "when", "who"), [cells], empty="", firm=("tool", "status", "when")
+    )
+    screen.facts({"tctx.allowed_providers": "openai-and-others"})
+    shown = screen.out.file
+    assert isinstance(shown, io.StringIO)
+    table, _, facts = shown.getvalue().partition("tctx")
+    for cell in cells:
+        letters = iter(table)
+        assert all(letter in letters for letter in cell), cell
+    assert "openai-and-others" in facts
+    assert all(len(plain_line(line)) <= width for line in shown.getvalue().splitlines())
+
+
+def plain_line(line: str) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", line)

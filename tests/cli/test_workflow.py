@@ -155,6 +155,7 @@ def test_a_run_from_its_check_to_its_drawing(workflow: Run, tmp_path: Path) -> N
     assert good(workflow("status", "cli-run", "--json")).document["outcome"] == "success"
     listed = rows(workflow("ls", "--status", "completed", "--since", "1h"))
     assert "cli-run" in {row[0] for row in listed[1:]}
+    assert "--since 'monday' is no time; " in workflow("ls", "--since", "monday").err
     none = good(workflow("ls", "--name", "none such")).err
     assert none == "no workflow matches; `ostiary workflow run FILE` runs one\n"
 

@@ -131,6 +131,12 @@ def test_closing_closes_what_was_made_the_last_first(
         client.call("runtime.get_status")
     with pytest.raises(ClientStateError, match="is closed"):
         client.wait(raw.__enter__() if colour == "sync" else raw.__aenter__())
+    # The vault's alone is opened by hand too, wherever it comes from: it is the caller's then.
+    with pytest.raises(ClientStateError, match=r"call connect\(\) first"):
+        client.call("vault.list")
+    client.call("vault.connect")
+    assert client.call("vault.list")
+    client.call("vault.close")
 
 
 def test_one_that_cannot_be_closed_keeps_none_open(

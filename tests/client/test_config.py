@@ -183,12 +183,12 @@ def test_a_file_or_profile_that_was_named_has_to_be_there(write: Write, bare: Pa
         OstiaryConfig.load("ci")
     with pytest.raises(ConfigError, match="is not a regular file"):
         OstiaryConfig.load(config_file="/dev/null")
-    write("[profile.ci]\n[profile.night]")
+    path = write("[profile.ci]\n[profile.night]")
     with pytest.raises(ConfigError, match="has no profile 'nigt'; did you mean 'night'"):
         OstiaryConfig.load("nigt")
     with pytest.raises(ConfigError, match="has no profile 'x'; it has ci, night"):
         OstiaryConfig.load("x")
-    assert OstiaryConfig.load().below is None
+    assert OstiaryConfig.load().below == OstiaryConfig(file=str(path))
     write("")
     with pytest.raises(ConfigError, match="it has none at all"):
         OstiaryConfig.load("ci")
@@ -206,6 +206,7 @@ def test_a_file_or_profile_that_was_named_has_to_be_there(write: Write, bare: Pa
     [
         f'[default.runtime]\napi_key = "{KEY}"',
         f'[profile.other.vault]\npassphrase = "{KEY}"',
+        '[default.vault]\npassphrase = "vault:is/no/reference"',
         f'[profile.other.gateway]\napi_keys = {{ openai = "{KEY}" }}',
     ],
 )

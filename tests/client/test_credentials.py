@@ -254,6 +254,34 @@ def test_closing_gives_the_lease_back(world: World) -> None:
         world.get(pool)
 
 
+def test_closing_while_a_key_is_fetched_gives_that_lease_back_too(world: World) -> None:
+    client = world.vault_client()
+    asked = client.lease
+
+    def lease(*of: Any, **more: Any) -> Any:
+        found = asked(*of, **more)
+        acquire = found.acquire
+
+        def granted() -> Any:
+            result = acquire()
+            keys.close()
+            return result
+
+        async def granted_async() -> Any:
+            result = await acquire()
+            await keys.aclose()
+            return result
+
+        found.acquire = granted if world.runner is None else granted_async
+        return found
+
+    client.lease = lease
+    keys = world.keys(client)
+    with pytest.raises(ClientStateError, match="given back already"):
+        world.get(world.pool(keys))
+    assert world.leases() == []
+
+
 # --- leases end
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -79,6 +81,22 @@ def test_a_domain_of_which_nothing_is_said_says_what_to_set(bare: Path) -> None:
             assert f"[default.{domain}]" in str(caught.value)
             assert "config.toml" in str(caught.value)
             assert "OSTIARY_" in str(caught.value) or domain == "gateway"
+
+
+@pytest.mark.parametrize("text", ["", "[profile.ci.workflow]", "[default.workflow]"])
+def test_what_is_missing_is_missed_in_the_file_that_was_read(
+    bare: Path, write: Write, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    elsewhere = bare / "elsewhere.toml"
+    elsewhere.write_text(text)
+    for named in ({"config_file": elsewhere}, {}):
+        if not named:
+            monkeypatch.setenv("OSTIARY_CONFIG", str(elsewhere))
+        with Ostiary(**named) as client:  # type: ignore[arg-type]
+            monkeypatch.setenv("OSTIARY_CONFIG", str(bare / "another.toml"))
+            with pytest.raises(ConfigError) as caught:
+                _ = client.runtime
+        assert f"into [default.runtime] of {elsewhere}" in str(caught.value)
 
 
 def test_an_empty_section_asks_for_the_defaults(bare: Path, write: Write) -> None:
@@ -275,3 +293,38 @@ def test_arguments_are_what_the_constructors_take(bare: Path) -> None:
     said = settings_of(config, "governance")
     assert said is not None
     assert arguments_of("governance", said) == {"retries": 1, "strict": True}
+
+
+FORKED = """
+import os, signal, sys, threading, time
+from importlib.abc import MetaPathFinder
+from ostiary import Ostiary
+
+begun = threading.Event()
+
+class Slow(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "ostiary.runtime.errors":
+            begun.set()
+            time.sleep(0.3)  # for a fork that waits for nobody
+
+sys.meta_path.insert(0, Slow())
+client = Ostiary(runtime={"base_url": "http://localhost:1/api/v1"})
+thread = threading.Thread(target=lambda: client.runtime)
+thread.start()
+begun.wait()
+child = os.fork()
+if child == 0:
+    signal.alarm(30)
+    os._exit(client.runtime is None)
+thread.join()
+print(os.waitpid(child, 0)[1])
+"""
+
+
+def test_a_child_is_not_forked_from_a_domain_half_loaded() -> None:
+    """It would wait for ever for a thread that it does not have."""
+    done = subprocess.run(
+        [sys.executable, "-c", FORKED], capture_output=True, text=True, timeout=100, check=True
+    )
+    assert done.stdout.strip() == "0"

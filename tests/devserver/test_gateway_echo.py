@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import math
 import struct
@@ -382,6 +383,34 @@ _leaves = st.one_of(
     st.builds(lambda n: {"type": "integer", "multipleOf": n}, st.integers(1, 9)),
     st.builds(lambda values: {"enum": values}, st.lists(st.integers(), min_size=1, max_size=3)),
 )
+
+
+@pytest.mark.parametrize(
+    "wanted",
+    [
+        {"anyOf": [{"type": "null", "a": n} for n in range(60_000)]},
+        {"allOf": [{f"a{n}": 1} for n in range(30_000)]},
+        {"allOf": [{"required": [f"a{n}"]} for n in range(30_000)]},
+        {
+            "properties": {f"a{n}": {"$ref": "#/$defs/A"} for n in range(9_000)},
+            "$defs": {"A": {"anyOf": [{"type": "null"}] * 60_000}},
+        },
+        schema(**{f"a{n}": {} for n in range(9_000)}) | {"required": ["b"] * 100_000},
+    ],
+    ids=["branches", "parts", "required parts", "references", "required"],
+)
+def test_a_schema_as_large_as_a_request_is_looked_at_or_refused(wanted: Any) -> None:
+    """Everybody waits for it meanwhile."""
+    with contextlib.suppress(ValueError):
+        Filler(wanted, "x").fill()
+
+
+def test_a_tool_is_chosen_from_many_by_much_text(model: Model) -> None:
+    tools = [tool(f"t{n}_abc") for n in range(3_000)]
+    (call,) = model.choice("t7_abc, " + "words " * 100_000, tools=tools)["message"]["tool_calls"]
+    assert call["function"]["name"] == "t7_abc"
+
+
 _schemas = st.recursive(
     _leaves,
     lambda inner: st.one_of(

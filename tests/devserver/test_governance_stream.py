@@ -170,7 +170,7 @@ def test_a_throttled_stream() -> None:
         running(demo=True, tcp=False, governance=hourly) as server,
         Web(server.governance_socket) as web,
     ):
-        events = streamed(web, "email every customer", options={"timeout_ms": 20})
+        events = streamed(web, "email every customer")
         follows_the_grammar(events)
         assert events[-2]["data"]["mode"] == "THROTTLE"
         late = streamed(web, "email every customer", options={"timeout_ms": 20})

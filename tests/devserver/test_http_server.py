@@ -594,6 +594,19 @@ def test_a_staged_drop(server: RunningVault, web: Web) -> None:
         assert other.get("/api/v1/health").status == 200
 
 
+@pytest.mark.parametrize("fault", [{"cut_after": 5}, {"drop": True}])
+def test_a_staged_end_is_nothing_to_report(
+    server: RunningVault, web: Web, fault: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.governance_faults.add(HttpFault(**fault))
+    web.send("POST", RUN, HELLO)
+    with pytest.raises((EOFError, ConnectionError)):
+        web.read()
+    with Web(server.governance_socket) as other:
+        assert other.get("/api/v1/health").status == 200
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

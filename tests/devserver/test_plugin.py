@@ -88,6 +88,9 @@ def test_gateway_environment(ostiary_gateway_environment):
     for name, value in ostiary_gateway_environment.environment.items():
         assert os.environ[name] == value
     assert "SAGE_SANCTUM_ALLOW_DIRECT" not in os.environ
+    from ostiary.gateway import GatewayClient
+    with GatewayClient() as client:
+        assert client.chat("hello").text
 
 def test_runtime(ostiary_runtime, ostiary_runtime_url, ostiary_runtime_unix_url):
     assert ostiary_runtime.runtime_token is None
@@ -156,7 +159,16 @@ def test_the_fixtures(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=_environment(),
+        # What a developer has set for services that are real is not what a test talks to.
+        env={
+            **_environment(),
+            "OSTIARY_GATEWAY_URL": "http://127.0.0.1:1",
+            "SPIFFE_ENDPOINT_SOCKET": "unix:///nowhere",
+            "OSTIARY_RUNTIME_URL": "http://127.0.0.1:1",
+            "OSTIARY_GOVERNANCE_URL": "http://127.0.0.1:1",
+            "OSTIARY_WORKFLOW_URL": "http://127.0.0.1:1",
+            "OSTIARY_VAULT_ADDRESS": "unix:///nowhere",
+        },
     )
     assert "22 passed" in done.stdout, done.stdout + done.stderr
     assert done.returncode == 0

@@ -201,6 +201,22 @@ def test_functions_have_names_of_their_own() -> None:
     assert run(source).output == {"result": [1, 8, 12]}
 
 
+@pytest.mark.parametrize(
+    ("call", "reason"),
+    [
+        ("f(1, 2, 3)", "f takes 2 arguments, not 3"),
+        ("f(1, c: 2)", "f has no parameter 'c'"),
+        ("f(b: 2)", "f is missing 'a'"),
+        ("leave()", "'break' and 'continue' stand in loops"),
+    ],
+)
+def test_functions_are_called_as_they_are_declared(call: str, reason: str) -> None:
+    source = "function f(a: Int, b: Int = 1) { return a }\nfunction leave() { break }\n"
+    done = run(f"{source}agent a {{ action x {{ while true {{ {call} }} }} }}")
+    assert done.status == "failed"
+    assert reason in (done.error or "")
+
+
 def test_a_function_returns_early_with_an_error() -> None:
     source = """
     function check(n: Int) -> Result<Int> { if n < 0 { return Error("negative") } return Ok(n) }
@@ -218,6 +234,7 @@ def test_what_fails_can_be_caught() -> None:
         "division by zero"
     )
     assert result("try { return 1 } catch { return 2 }") == 1
+    assert result("try { x = 1 } catch { x = 2 } return x") == 1
 
 
 @pytest.mark.parametrize(
@@ -299,6 +316,10 @@ def test_a_run_has_its_time(host: Surroundings) -> None:
     assert (done.status, done.error) == ("failed", "the agent took longer than 0.01 seconds")
     inner = "agent a { with timeout = 10ms { wait() } }"
     assert "longer than 0.01 seconds" in (run(inner, host=host).error or "")
+    block = "with timeout = 10ms { wait() }"
+    assert "this took longer than 0.01 seconds" in why(block, host=host)
+    assert result(f"try {{ {block} }} catch {{ return 2 }}", host=host) == 2
+    assert result("with timeout = 1m { x = 1 } return x") == 1
 
 
 @settings(max_examples=100, deadline=None)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
+from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -279,7 +282,8 @@ def test_the_clock_begins_what_is_due() -> None:
         until(lambda: [one for one in runs(api, job_id) if one["status"] == "Succeeded"])
         job = api.get(f"schedules/{job_id}")[1]
         assert (job["status"], job["run_count"], job["next_run"]) == ("Completed", 1, None)
-        assert api.post(f"schedules/{job_id}/resume")[1]["code"] == "SCHEDULE_COMPLETED"
+        for verb in ("resume", "pause"):
+            assert api.post(f"schedules/{job_id}/{verb}")[1]["code"] == "SCHEDULE_COMPLETED"
 
 
 def test_five_failures_in_a_row_give_a_job_up(api: Api) -> None:
@@ -311,3 +315,55 @@ def test_a_run_does_not_overlap_with_the_one_before_it() -> None:
         finally:
             gate.set()
         until(lambda: [one for one in runs(api, job_id) if one["status"] == "Succeeded"])
+
+
+SLOW = "agent slow { action work { wait_here() } }"
+
+
+def slow_run(api: Api) -> str:
+    """Begin a run of an agent whose tool waits; return the job."""
+    assert api.post("agents", {"id": "slow", "name": "slow", "dsl": SLOW})[0] == 201
+    job_id = create(api, agent_name="slow")
+    assert api.post(f"schedules/{job_id}/trigger")[0] == 200
+    return job_id
+
+
+def test_a_job_that_is_deleted_ends_its_run() -> None:
+    gate = threading.Event()
+    runtime = RuntimeOptions(port=None, tools={"wait_here": lambda: gate.wait(PATIENCE)})
+    with running(demo=True, tcp=False, runtime=runtime) as server:
+        api = Api(server)
+        try:
+            job_id = slow_run(api)
+            assert api.get("health/scheduler")[1]["runs_total"] == 0
+            assert api.delete(f"schedules/{job_id}")[0] == 200
+            until(lambda: api.get("health/scheduler")[1]["runs_failed"] == 1)
+            assert api.get(f"schedules/{job_id}/history")[0] == 404
+        finally:
+            gate.set()
+
+
+KILLED = """
+import os, signal, sys
+from ostiary.devserver import RuntimeOptions, running
+from tests.devserver.api import Api
+from tests.devserver.test_runtime_schedules import slow_run
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+runtime = RuntimeOptions(port=None, tools={"wait_here": die})
+with running(sys.argv[1], demo=True, tcp=False, runtime=runtime) as server:
+    slow_run(Api(server))
+    signal.pause()
+"""
+
+
+def test_a_run_that_a_crash_cut_short_is_on_record_as_failed(tmp_path: Path, root: Path) -> None:
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path)], cwd=root, check=False)
+    assert killed.returncode == -9
+    with running(tmp_path, demo=True, tcp=False) as server:
+        api = Api(server)
+        (job,) = [one for one in api.get("schedules")[1] if one["agent_name"] == "slow"]
+        assert (job["status"], job["run_count"]) == ("Active", 1)
+        (run,) = runs(api, job["job_id"])
+        assert run["status"] == "Failed"
+        assert run["error"] == "the runtime stopped before this run ended"

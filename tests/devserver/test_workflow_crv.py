@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import http.server
 import math
+import threading
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from hypothesis import strategies as st
 
 from ostiary.devserver.clock import Clock
 from ostiary.devserver.http.refusals import HttpRefusal
+from ostiary.devserver.workflow.crv.expressions import compiled
 from ostiary.devserver.workflow.crv.gate import REMEDIES, Gate
 from ostiary.devserver.workflow.crv.registry import Registration, Registry
 from ostiary.devserver.workflow.crv.validators import KINDS, set_up
@@ -322,6 +325,83 @@ def test_a_schema_that_was_never_registered_passes_and_a_registered_one_judges()
     assert not judge(one, "schema_check").passed
 
 
+def test_what_a_schema_points_to_is_not_fetched(caplog: pytest.LogCaptureFixture) -> None:
+    asked: list[str] = []
+
+    class Host(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(b"true")
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Host) as host:
+        serving = threading.Thread(target=host.serve_forever)
+        serving.start()
+        try:
+            for url in (f"http://127.0.0.1:{host.server_port}/inside", "file:///etc/passwd"):
+                registry = Registry(Kept())
+                registry.register("s", {"type": "json_schema", "parameters": {"$ref": url}}, "")
+                gate = GateConfig(name="g", validators=["s"], block_on_failure=True)
+                result = Gate(registry, Clock()).validate(commit({"n": "hunter2"}), gate)
+                assert not result.passed
+                assert result.failure_code == FailureTaxonomy.TOOL_ERROR
+        finally:
+            host.shutdown()
+            serving.join()
+    assert asked == []
+    assert "hunter2" not in caplog.text
+
+
+def test_what_a_validator_says_about_a_change_is_not_logged(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def breaks(change: Commit, _: Any) -> bool:
+        raise ValueError(f"no {change.data}")
+
+    gate = Gate(Registry(Kept(), {"breaks": breaks}), Clock())
+    found = gate.validate(
+        commit("hunter2"), GateConfig(name="g", validators=["breaks"], block_on_failure=True)
+    )
+    assert not found.passed
+    assert "breaks failed: ValueError" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+DOUBLED = " | ".join(["[@,@][]"] * 60)
+
+
+@pytest.mark.parametrize(
+    ("expression", "data"),
+    [
+        (DOUBLED, 1),
+        # Small in memory, and endless once it is written.
+        (" | ".join(["[@,@]"] * 60), 1),
+        (" | ".join(["{a:@,b:@}"] * 60), 1),
+        (" | ".join(["[@,@]"] * 60 + ["to_string(@)"]), 1),
+        ("join(long, many)", {"long": "x" * 100_000, "many": [""] * 100_000}),
+        (" | ".join(["join('', [" + ",".join(["@"] * 300) + "])"] * 9), "xx"),
+        ("map(&[*].a, @)", [[{"a": 1}] * 1_000] * 3_000),
+    ],
+    ids=["flat", "lists", "maps", "text", "separators", "texts", "steps"],
+)
+def test_an_expression_that_makes_too_much(expression: str, data: Any) -> None:
+    with pytest.raises(ValueError, match="makes too much of the data"):
+        compiled(expression)(data)
+
+
+def test_an_expression_over_much_data() -> None:
+    rows = [{"a": n, "b": [n, {"c": str(n)}]} for n in range(20_000)]
+    assert compiled("[?a > `19997`].{n: a, t: b[1].c}")(rows) == [
+        {"n": 19_998, "t": "19998"},
+        {"n": 19_999, "t": "19999"},
+    ]
+    assert compiled("join('-', [].b[1].c)")(rows).count("-") == 19_999
+
+
 @pytest.mark.parametrize(
     ("config", "said"),
     [
@@ -332,6 +412,7 @@ def test_a_schema_that_was_never_registered_passes_and_a_registered_one_judges()
         ({"type": "max_size", "parameters": [1]}, "config.parameters is an object"),
         ({"type": "schema", "parameters": {"a": "text"}}, "'text' is none of"),
         ({"type": "json_schema", "parameters": {"type": 5}}, "at $"),
+        ({"type": "json_schema", "parameters": {"$schema": ["x"]}}, "config.parameters"),
         ({"type": "custom"}, "validation_logic names a function"),
         ({}, "validation_logic names a function"),
         (
@@ -357,6 +438,7 @@ def test_a_schema_that_was_never_registered_passes_and_a_registered_one_judges()
         "list",
         "schema",
         "json schema",
+        "draft",
         "custom",
         "empty",
         "expression",

@@ -309,7 +309,7 @@ def test_two_results_waiting_for_the_disk_share_a_commit(run, tmp_path: Path) ->
         async with stage.open() as engine:
             many = workflow(*(f"t{number}" for number in range(200)))
             await stage.execute(many, context={"concurrency": 100})
-            assert engine.commits < 100
+            assert engine.commits < 200  # without sharing at least one for each
 
     run(main())
 

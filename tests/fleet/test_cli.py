@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ import pytest
 JOBS = """
 import os
 import signal
+import time
 from pathlib import Path
 
 from ostiary.fleet import current
@@ -33,6 +36,13 @@ def status(given, client):
 def stop_at_three(given):
     if given["n"] == 3:
         os.kill(os.getppid(), signal.SIGKILL)
+    return current().key
+
+
+def hold_after_two(given):
+    if given["n"] > 1 and Path("hold").exists():
+        Path("held").touch()
+        time.sleep(600)
     return current().key
 
 
@@ -131,6 +141,38 @@ def test_a_run_that_is_killed_is_gone_on_with(place: Path) -> None:
     assert all(one["key"] == one["value"] for one in now)
 
 
+@pytest.mark.parametrize("on", ["local", "processes"])
+def test_a_run_that_is_interrupted_is_gone_on_with(place: Path, on: str) -> None:
+    """A Ctrl-C, which a terminal sends to the command and to its processes."""
+    (place / "hold").touch()
+    arguments = ("jobs:hold_after_two", "--inputs", "in.jsonl", "--out", "out.jsonl", "--on", on)
+    small = ("--concurrency", "1", "--workers", "1")
+    with subprocess.Popen(
+        [sys.executable, "-m", "ostiary", "fleet", "run", *arguments, *small],
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as running:
+        while not (place / "held").exists():
+            assert running.poll() is None
+            time.sleep(0.01)
+        os.killpg(running.pid, signal.SIGINT)
+        _, said = running.communicate(timeout=100)
+    assert running.returncode == 130
+    assert said.strip() == "interrupted; --resume goes on behind the results in out.jsonl"
+    head, *found = rows(place / "out.jsonl")
+    assert len(found) <= 2
+
+    (place / "hold").unlink()
+    again = fleet(*arguments, *small, "--resume", "--json")
+    assert again.returncode == 0, again.stderr
+    assert json.loads(again.stdout)["skipped"] == len(found)
+    same, *now = rows(place / "out.jsonl")
+    assert same == head
+    assert now[: len(found)] == found
+    assert sorted(one["id"] for one in now) == [f"i{n}" for n in range(6)]
+
+
 def test_agents_and_one_sarif(place: Path) -> None:
     for name in ("one", "two"):
         (place / name).mkdir()
@@ -168,7 +210,7 @@ def test_a_client_of_a_profile(place: Path, plane: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
-        (("jobs:nothing",), 2, "it has Later, square, status, stop_at_three"),
+        (("jobs:nothing",), 2, "it has Later, hold_after_two, square, status, stop_at_three"),
         (("jobs:not_work",), 2, "no agent or function not_work"),
         (("jobs",), 2, "MODULE:NAME"),
         (("jobs:square", "--resume"), 2, "--out"),

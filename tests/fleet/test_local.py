@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import functools
 import itertools
 import threading
 import time
@@ -202,6 +203,15 @@ def test_work_runs_on_the_callers_loop() -> None:
     assert asyncio.run(main())
 
 
+def test_a_notebook_may_ask_for_results_without_awaiting_them() -> None:
+    """A loop runs on its thread already; it stands still meanwhile."""
+
+    async def main() -> FleetReport:
+        return Fleet(works.double_async).run([1, 2])
+
+    assert [one.value for one in asyncio.run(main()).results] == [2, 4]
+
+
 def test_what_the_inputs_raise_is_raised(ask: Ask) -> None:
     def inputs() -> Iterator[int]:
         yield 1
@@ -274,12 +284,57 @@ def test_a_timeout_of_the_works_own_is_no_limit_of_ours() -> None:
 
 @pytest.mark.parametrize(
     ("work", "kind"),
-    [(works.stop, RuntimeError), (works.leave, WorkEndedError)],
-    ids=["StopIteration", "SystemExit"],
+    [
+        (works.stop, RuntimeError),
+        (works.leave, WorkEndedError),
+        (works.interrupt, WorkEndedError),
+        (works.end, WorkEndedError),
+        (works.end_async, WorkEndedError),
+    ],
+    ids=["StopIteration", "SystemExit", "KeyboardInterrupt", "another's", "coroutine"],
 )
 def test_what_would_end_more_than_its_input(ask: Ask, work: Any, kind: type[Exception]) -> None:
     report = ask(Fleet(work), [1, 2])
     assert [type(one.error) for one in report.results] == [kind, kind]
+
+
+def test_a_coroutine_that_interrupts_ends_its_input_alone() -> None:
+    """On a loop of the fleet's own, where no Ctrl-C ever comes."""
+    report = Fleet(works.interrupt_async).run([1, 2])
+    assert report.errors == {"WorkEndedError": 2}
+
+
+def test_work_that_hides_a_coroutine() -> None:
+    @functools.wraps(works.double_async)
+    def wrapped(given: int) -> Any:
+        return works.double_async(given)
+
+    report = Fleet(wrapped).run([1])
+    assert isinstance(report.results[0].error, WorkEndedError)
+    assert "coroutine" in str(report.results[0].error)
+
+
+def test_what_no_thread_began_is_told_apart_and_tried_again() -> None:
+    gate = threading.Event()
+    # Two threads for one at once: the first two keep theirs.
+    fleet = Fleet(lambda given: gate.wait(60), timeout=0.05, retries=1, concurrency=1)
+    try:
+        first, second, third = fleet.run(range(3)).results
+    finally:
+        gate.set()
+    for one, began, attempts in ((first, True, 1), (second, True, 1), (third, False, 2)):
+        assert isinstance(one.error, WorkTimeoutError)
+        assert (one.error.began, one.attempts) == (began, attempts)
+    assert "was not begun" in str(third.error)
+
+
+def test_there_are_as_many_retries_as_were_asked_for() -> None:
+    async def work(given: int) -> int:
+        if current().attempt <= 70:
+            raise RateLimitError("later", retry_after=0.0)
+        return current().attempt
+
+    assert Fleet(work, retries=80).run([1]).results[0].value == 71
 
 
 def test_work_that_cancels_itself(ask: Ask) -> None:
@@ -347,6 +402,11 @@ def test_the_trace_goes_along(ask: Ask) -> None:
 def test_wrong_arguments(given: dict[str, Any], said: str) -> None:
     with pytest.raises(InvalidArgumentError, match=said):
         Fleet(works.double, **given)
+
+
+def test_what_is_no_inputs() -> None:
+    with pytest.raises(InvalidArgumentError, match="not a int"):
+        Fleet(works.double).run(5)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("work", [5, "double", works.Words, works.SageSanctumAgent])

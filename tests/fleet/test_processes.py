@@ -8,7 +8,8 @@ import subprocess
 import sys
 import tempfile
 import threading
-from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
+import time
+from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -16,14 +17,18 @@ from typing import Any
 import pytest
 
 from ostiary import telemetry
-from ostiary.client import OstiaryConfig
+from ostiary.client import AsyncOstiary, OstiaryConfig
 from ostiary.fleet import (
     ExecutorError,
     Fleet,
+    FleetReport,
     NotPortableError,
     RemoteError,
     WorkerLostError,
 )
+from ostiary.fleet.crews import crew_for
+from ostiary.fleet.item import Item
+from ostiary.fleet.worker import Worker
 from tests.fleet import works
 from tests.fleet.kills import run_with_kills
 
@@ -114,6 +119,36 @@ def test_what_cannot_travel_is_its_inputs_failure(pool: Executor) -> None:
     assert isinstance(unreadable.results[0].error, RemoteError)
     assert "Unreadable: it" in str(unreadable.results[0].error)
 
+    unspeakable = Fleet(works.raise_unspeakable, executor=pool).run([1])
+    assert isinstance(unspeakable.results[0].error, RemoteError)
+    assert str(unspeakable.results[0].error) == "Unspeakable"
+
+
+@pytest.mark.parametrize(
+    "work",
+    [works.interrupt, works.interrupt_async, works.end, works.end_async],
+    ids=["KeyboardInterrupt", "coroutine's", "another's", "another coroutine's"],
+)
+def test_what_would_end_a_process_ends_its_input(pool: Executor, work: Any) -> None:
+    report = Fleet(work, executor=pool).run([1, 2])
+    assert report.errors == {"WorkEndedError": 2}
+    assert report.lost == 0
+
+
+def test_a_fleet_has_its_threads_whatever_the_one_before_it_had() -> None:
+    """In a process that stays; more of the one before it waited than it had threads."""
+    barrier = threading.Barrier(4)
+    narrow = Fleet(works.double, concurrency=1)
+    wide = Fleet(lambda given: barrier.wait(60), concurrency=4)
+    items = [Item(number, str(number), "", number) for number in range(20)]
+    worker = Worker()
+    try:
+        assert len(worker.submit(narrow._work, items).result(60)) == 20
+        met = worker.submit(wide._work, items[:4]).result(60)
+    finally:
+        worker.close()
+    assert sorted(one.value for one in met) == [0, 1, 2, 3]
+
 
 def test_work_that_cannot_travel_is_said_before_it_begins(pool: Executor) -> None:
     with pytest.raises(NotPortableError, match="the work cannot be sent"):
@@ -179,6 +214,50 @@ def test_threads_are_an_executor_from_which_nothing_travels() -> None:
     assert [one.value for one in report.results] == [(n, lock) for n in range(20)]
 
 
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"concurrency": 2},
+        {"concurrency": 4, "batch": 3},
+        {"concurrency": 4, "batch": 10},
+        {"concurrency": 6, "workers": 2},
+        {"concurrency": 40},
+    ],
+    ids=str,
+)
+def test_no_more_at_once_than_was_said_whatever_the_executor_has(given: dict[str, int]) -> None:
+    counting, at_once, most = threading.Lock(), 0, 0
+
+    def work(given: int) -> None:
+        nonlocal at_once, most
+        with counting:
+            at_once += 1
+            most = max(most, at_once)
+        time.sleep(0.005)
+        with counting:
+            at_once -= 1
+
+    with ThreadPoolExecutor(16) as threads:
+        report = Fleet(work, executor=threads, **given).run(range(100))  # type: ignore[arg-type]
+    assert report.done == 100
+    assert 1 <= most <= given["concurrency"]
+
+
+def test_threads_make_a_client_of_what_was_given(plane: Any, bare: Path) -> None:
+    """The one that was given is of the caller's loop, and is not theirs to use."""
+
+    async def main() -> FleetReport:
+        section: Any = {"base_url": plane.runtime_unix_url}
+        async with AsyncOstiary(runtime=section) as client:
+            await client.runtime.get_status()
+            with ThreadPoolExecutor(1) as threads:
+                fleet = Fleet(works.status, client=client, executor=threads)
+                return await fleet.run_async([1, 2])
+
+    report = asyncio.run(main())
+    assert report.errors == {}
+
+
 def test_forked_processes_do_not_use_their_parents_worker() -> None:
     """The parent has a worker with a thread, by the executor of the test before."""
     with ThreadPoolExecutor(1) as threads:
@@ -219,6 +298,95 @@ def test_a_function_makes_executors_anew() -> None:
     assert len(made) >= 2
 
 
+class Refusing(Executor):
+    """Takes each call and does none but the first, a greeting."""
+
+    def __init__(self) -> None:
+        self.greeted = False
+
+    def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+        answer: Future[Any] = Future()
+        if self.greeted:
+            answer.set_exception(RuntimeError("the quota of team red is used up"))
+        else:
+            answer.set_result(fn(*args, **kwargs))
+        self.greeted = True
+        return answer
+
+
+def test_what_an_executor_says_is_told() -> None:
+    report = Fleet(works.double, executor=Refusing()).run([1])
+    assert isinstance(report.results[0].error, WorkerLostError)
+    assert "the quota of team red is used up" in str(report.results[0].error)
+
+
+def test_a_function_that_makes_no_executor() -> None:
+    def fail() -> Executor:
+        raise OSError("no such cluster")
+
+    with pytest.raises(ExecutorError, match="OSError: no such cluster"):
+        Fleet(works.double, executor=fail).run([1])
+    with pytest.raises(ExecutorError, match="returned a int"):
+        Fleet(works.double, executor=lambda: 5).run([1])  # type: ignore[arg-type, return-value]
+
+
+def test_whoever_is_cancelled_ends_the_executor_that_was_being_made() -> None:
+    making, go_on, ended = threading.Event(), threading.Event(), threading.Event()
+
+    class Noted(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            ended.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    def make() -> Executor:
+        making.set()
+        go_on.wait(60)
+        return Noted(1)
+
+    async def main() -> None:
+        task = asyncio.create_task(Fleet(works.double, executor=make).run_async([1]))
+        assert await asyncio.to_thread(making.wait, 60)
+        task.cancel()
+        await asyncio.wait({task}, timeout=0.1)  # whoever waits for nothing is done by now
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    assert ended.is_set()
+
+
+def test_whoever_is_cancelled_does_not_wait_for_workers_that_never_come() -> None:
+    asked = threading.Event()
+
+    class Nobody(Executor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Future[Any]:
+            asked.set()
+            return Future()
+
+    async def main() -> None:
+        task = asyncio.create_task(Fleet(works.double, executor=Nobody()).run_async([1]))
+        assert await asyncio.to_thread(asked.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())  # which waits for its threads
+
+
+@closes_all
+def test_a_pool_that_is_ended_early_breaks_without_noise() -> None:
+    """Also where more was sent than its processes have taken; a thread's error is one here."""
+    fleet = Fleet(works.hold, executor="processes")
+    crew = crew_for("processes", fleet._work, 1, 1)
+    crew.open(None)
+    for number in range(12):
+        item = Item(number, str(number), "", number)
+        assert crew.prepare(item) is None
+        crew.submit([item])
+    crew.close(early=True)
+
+
 @closes_all
 def test_leaving_early_ends_the_processes() -> None:
     with Fleet(works.where, executor="processes", concurrency=2).stream(iter(int, 1)) as stream:
@@ -237,6 +405,23 @@ def test_a_script_without_a_guard_is_told_what_it_lacks(tmp_path: Path) -> None:
         "    print('if __name__' in str(error))\n"
     )
     assert run_script(script).splitlines()[-1] == "True"
+
+
+def test_a_process_that_is_starting_hears_no_interrupt(tmp_path: Path) -> None:
+    """A Ctrl-C goes to all processes of a terminal: those that load modules would say so."""
+    script = tmp_path / "starts.py"
+    script.write_text(
+        "import signal\n"
+        "from ostiary.fleet import Fleet\n"
+        "def held_back(given):\n"
+        "    return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])\n"
+        "if __name__ == '__mp_main__':\n"
+        "    print('starting', held_back(0), flush=True)\n"
+        "if __name__ == '__main__':\n"
+        "    report = Fleet(held_back, executor='processes', workers=1).run([1])\n"
+        "    print('at work', report.results[0].value, 'here', held_back(0))\n"
+    )
+    assert run_script(script).splitlines() == ["starting True", "at work False here False"]
 
 
 def run_script(script: str | Path) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +114,59 @@ def test_values_that_json_has_no_form_for(tmp_path: Path, value: Any, shown: Any
     _, line = write(tmp_path / "out", lambda given: value, [1])
     assert line.get("value") == shown
     assert "hunter2" not in (tmp_path / "out").read_text()
+
+
+def test_errors_that_no_utf8_can_hold(tmp_path: Path) -> None:
+    def work(given: int) -> None:
+        raise FileNotFoundError(2, "No such file", "caf\udce9.py")
+
+    (_, line) = write(tmp_path / "out", work, [1])
+    assert "caf\\udce9.py" in line["error"]["message"]
+
+
+FULL = """
+import resource, sys
+from ostiary.fleet import Fleet, FleetError
+from ostiary.fleet.rows import Rows
+from tests.fleet import works
+resource.setrlimit(resource.RLIMIT_FSIZE, (500, 500))
+try:
+    with Rows(sys.argv[1], "m:w", resume=False) as rows:
+        fleet = Fleet(works.double, concurrency=1)
+        rows.begin(fleet.run_id)
+        for result in fleet.stream(range(100)):
+            rows.add(result)
+except FleetError as error:
+    print(error)
+"""
+
+
+def test_a_file_that_takes_no_more_is_said_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", FULL, str(path)], capture_output=True, text=True, timeout=100
+    )
+    assert done.stdout.startswith(f"results cannot be written to {path}: "), done.stderr
+    assert path.stat().st_size == 500
+    whole = path.read_bytes().count(b"\n") - 1
+    lines = write(path, works.double, range(whole, 6), resume=True)
+    assert [one["id"] for one in lines[1 : whole + 1]] == [str(n) for n in range(whole)]
+
+
+def test_many_results_are_read_in_few_steps(tmp_path: Path, monkeypatch: Any) -> None:
+    path = tmp_path / "out"
+    write(path, works.double, range(300))
+    before = _reads()
+    with Rows(path, "m:w", resume=True) as rows:
+        assert len(rows.done) == 300
+        rows.recall(FleetReport("r"))
+    assert _reads() - before < 100
+
+
+def _reads() -> int:
+    """Return how often this process has asked the system to read."""
+    counts = Path("/proc/self/io").read_text()
+    return int(counts.partition("syscr: ")[2].partition("\n")[0])
 
 
 def test_findings_are_remembered_whole(tmp_path: Path) -> None:

@@ -67,6 +67,44 @@ def leave(given: int) -> None:
     raise SystemExit(3)
 
 
+def interrupt(given: int) -> None:
+    raise KeyboardInterrupt
+
+
+async def interrupt_async(given: int) -> None:
+    raise KeyboardInterrupt
+
+
+class Stop(BaseException):
+    """What tests and other frameworks end themselves with."""
+
+
+def end(given: int) -> None:
+    raise Stop("enough")
+
+
+async def end_async(given: int) -> None:
+    raise Stop("enough")
+
+
+class Unspeakable(Exception):
+    """Cannot be pickled, and cannot say what it is."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("no")
+
+    def __str__(self) -> str:
+        raise ValueError("no words")
+
+
+def raise_unspeakable(given: int) -> None:
+    raise Unspeakable
+
+
+def hold(given: int) -> None:
+    time.sleep(600)
+
+
 def fall(given: int) -> int:
     """Kill the process for 5, and for what has a file of its own until that is there."""
     if given == 5:

@@ -34,6 +34,25 @@ def test_a_shape_that_the_model_is_held_to(connect: Connect, peers: Peers) -> No
     assert sent["json_schema"]["schema"]["additionalProperties"] is False
 
 
+@pytest.mark.parametrize(
+    "said",
+    [
+        f"```json\n{CITY}\n```",
+        f" ```\r\n\n{CITY}```\n",
+        "```json" + "\n" * 200_000 + CITY + " \n" * 100_000 + "```",
+    ],
+    ids=["plain", "odd", "long"],
+)
+def test_a_shape_in_a_fence(connect: Connect, peers: Peers, said: str) -> None:
+    assert connect(peers(reply(said))).chat("x", response_format=City).parsed == City("Rome", 3)
+
+
+def test_blanks_without_end_are_no_shape(connect: Connect, peers: Peers) -> None:
+    """What a model in JSON mode does that has lost its way, within its token limit."""
+    with pytest.raises(StructuredOutputError):
+        connect(peers(reply("```json" + "\n " * 200_000 + "{"))).chat("x", response_format=City)
+
+
 def test_a_shape_by_a_tool(connect: Connect, peers: Peers) -> None:
     """For providers that hold a model to nothing else."""
     peer = peers(reply(None, tool_calls=[call("City", CITY)], finish_reason="tool_calls"))

@@ -10,7 +10,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -21,9 +20,10 @@ from typing import Any
 
 import pytest
 
+from tests.ports import lent
+
 PATIENCE = 60
 PORT = 8000
-VAULT_PORT = 8200  # the demonstration listens there too
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -34,16 +34,6 @@ def environment(home: Path) -> dict[str, str]:
         "PATH": f"{scripts}{os.pathsep}{os.environ.get('PATH', '')}",
         "NO_COLOR": "1",
     }
-
-
-def free(port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", port))
-        except OSError:
-            return False
-    return True
 
 
 class Guide:
@@ -80,10 +70,13 @@ class Guide:
 
 @contextmanager
 def dev(home: Path) -> Generator[Guide, None, None]:
-    ports = ["--no-tcp"]
-    if free(VAULT_PORT):
-        ports = ["--port", "0", "--governance-port", str(PORT if free(PORT) else 0)]
-        ports += ["--runtime-port", "0", "--workflow-port", "0"]
+    with lent(PORT) as free, _dev(home, PORT if free else 0) as guide:
+        yield guide
+
+
+@contextmanager
+def _dev(home: Path, port: int) -> Generator[Guide, None, None]:
+    ports = ["--port", "0", "--governance-port", str(port), "--no-runtime", "--no-workflow"]
     process = subprocess.Popen(
         [sys.executable, "-m", "ostiary", "dev", "--demo", "--json", *ports],
         stdin=subprocess.DEVNULL,
@@ -95,8 +88,7 @@ def dev(home: Path) -> Generator[Guide, None, None]:
         line = process.stdout.readline()
         assert line, "`ostiary dev --demo` did not start"
         where = json.loads(line)["governance"]
-        url = where["url"] or where["unix_url"]
-        yield Guide(home, url.replace("127.0.0.1", "localhost"))
+        yield Guide(home, where["url"].replace("127.0.0.1", "localhost"))
     finally:
         process.terminate()
         process.communicate(timeout=PATIENCE)
@@ -113,8 +105,10 @@ def user_home() -> Generator[Path, None, None]:
 @pytest.fixture(scope="module", params=["first", "again"])
 def guide(request: pytest.FixtureRequest, user_home: Path) -> Generator[Guide, None, None]:
     """A server on the same home, a second time after the first was stopped."""
-    if request.param == "again":
-        assert (user_home / ".sanctum").exists()
+    if request.param == "again" and not (user_home / ".sanctum").exists():
+        # The first time fell to another process of the run.
+        with dev(user_home) as first:
+            first.python(NAMESPACES)
     with dev(user_home) as one:
         yield one
 

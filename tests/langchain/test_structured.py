@@ -279,7 +279,13 @@ def test_a_long_name_is_one_that_providers_take(ask: Any) -> None:
 
 
 @pytest.mark.parametrize("model", ["openai:gpt-4o", "anthropic:claude-sonnet-4-5"])
-@pytest.mark.parametrize("fence", ["{}", "```json\n{}\n```", "So:\n```\n{}\n```\nDone."])
+@pytest.mark.parametrize(
+    "fence",
+    [
+        *("{}", "```json\n{}\n```", "So:\n```\n{}\n```\nDone."),
+        pytest.param("```json\n{}" + "\n" * 300_000 + "```", id="blanks"),
+    ],
+)
 def test_json_in_words_is_taken_whatever_was_asked(ask: Any, model: str, fence: str) -> None:
     """Models that should call a tool write JSON now and then, some of them in a fence."""
     asking = ask(says(fence.replace("{}", '{"title": "x", "line": 1}')), model=model)

@@ -22,6 +22,7 @@ from ostiary.config import (
     TcpAddress,
     UnixAddress,
     parse_address,
+    parse_base_url,
     setting,
     timeout_seconds,
 )
@@ -342,3 +343,25 @@ class TestLimits:
         assert msgspec.structs.replace(Limits(), body=5).body == 5
         with pytest.raises(InvalidArgumentError):
             msgspec.structs.replace(Limits(), body=0)
+
+
+@pytest.mark.parametrize(
+    ("url", "in_clear"),
+    [
+        ("http://localhost", False),
+        ("http://LocalHost.:8000/x", False),
+        ("http://127.1.2.3", False),
+        ("http://[::1]:8000", False),
+        ("http://[::1%25lo]", False),
+        ("http+unix://%2Frun%2Fx.sock", False),
+        ("https://api.example", False),
+        ("http://api.example", True),
+        ("http://10.0.0.1", True),
+        ("http://localhost.example", True),
+        ("http://notlocalhost", True),
+        # RFC 6761, 6.3: what resolves it should stay here, and not every resolver does.
+        ("http://api.localhost", True),
+    ],
+)
+def test_in_clear_is_what_others_can_read(url: str, in_clear: bool) -> None:
+    assert parse_base_url(url).in_clear is in_clear

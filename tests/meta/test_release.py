@@ -24,7 +24,7 @@ COMMIT = [
     *("-c", "user.name=somebody", "-c", "user.email=somebody@example.com"),
     *("-c", "commit.gpgsign=false", "commit", "--quiet", "--message", "Release"),
 ]
-INSIDE = ["cli/__init__.py", "cli/given.py", "_inside.py"]
+INSIDE = ["cli/__init__.py", "cli/given.py", "_inside.py", "vault/_wire.py", "vault/deep.py"]
 
 
 def source(root: Path, text: str, changelog: str = "## 0.3.1 - 2026-01-31\n") -> None:
@@ -39,6 +39,12 @@ def inside(root: Path, text: str) -> None:
         path = root / "src" / "ostiary" / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text, "utf-8")
+    (root / "src" / "ostiary" / "vault" / "__init__.py").write_text("", "utf-8")
+
+
+def commit(root: Path) -> None:
+    for command in (["add", "."], COMMIT):
+        subprocess.run(["git", "-C", str(root), *command], check=True)
 
 
 class TestTag:
@@ -84,8 +90,9 @@ class TestApi:
         inside(tmp_path, "def f(a: int) -> None: ...\n")
         for name in [name for name in os.environ if name.startswith("GIT_")]:
             monkeypatch.delenv(name)
-        for command in (["init", "--quiet"], ["add", "."], COMMIT, ["tag", "v0.3.1"]):
-            subprocess.run(["git", "-C", str(tmp_path), *command], check=True)
+        subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+        commit(tmp_path)
+        subprocess.run(["git", "-C", str(tmp_path), "tag", "v0.3.1"], check=True)
         return tmp_path
 
     def test_without_a_release_nothing_is_promised(
@@ -113,6 +120,26 @@ class TestApi:
     def test_what_is_not_public_may_change(self, released: Path) -> None:
         inside(released, "def g() -> None: ...\n")
         assert api.breakages("v0.3.1", released) == []
+
+    def test_what_the_reference_shows_is_public(self, released: Path) -> None:
+        page = released / "docs" / "reference" / "vault.md"
+        page.parent.mkdir(parents=True)
+        page.write_text("# Vault\n\n::: ostiary.vault.deep\n    options:\n", "utf-8")
+        commit(released)
+        inside(released, "def g() -> None: ...\n")
+        (line,) = api.breakages("HEAD", released)
+        assert "vault/deep.py" in line
+        assert "f: Public object was removed" in line
+
+    def test_what_a_public_class_inherits_is_public(self, released: Path) -> None:
+        client = "from .vault.deep import Calls\n\n\nclass Client(Calls):\n    pass\n"
+        source(released, INITIAL.replace('"call"', '"call", "Client"') + client)
+        calls = "class Calls:\n    def get(self, key: str) -> str: ...\n"
+        inside(released, calls)
+        commit(released)
+        inside(released, calls.replace("key", "name"))
+        lines = api.breakages("HEAD", released)
+        assert [line.split(": ")[1] for line in lines] == ["Calls.get(key)", "Calls.get(name)"]
 
     @pytest.mark.parametrize(
         ("old", "new", "allowed"),

@@ -247,7 +247,6 @@ def test_a_key_in_clear_is_warned_of() -> None:
             "http://localhost",
             "http://127.1.2.3",
             "http://[::1]",
-            "http://a.localhost",
             "unix:///tmp/x",
         ):
             Client(KEY, url)
@@ -324,6 +323,11 @@ def test_unknown_lines_do_not_matter(tmp_path: Path) -> None:
         ("SYMBIONT_API_KEY=plain", "plain"),
         ("SYMBIONT_API_KEY=plain # a comment", "plain"),
         ("SYMBIONT_API_KEY=with#hash", "with#hash"),
+        ("SYMBIONT_API_KEY=#hash", "#hash"),
+        ("SYMBIONT_API_KEY= #hash", None),
+        ("SYMBIONT_API_KEY=a#b #c #d", "a#b"),
+        ("SYMBIONT_API_KEY='a'#b", "a"),
+        ("SYMBIONT_API_KEY='a'b", "'a'b"),
         ("SYMBIONT_API_KEY=a=b=c", "a=b=c"),
         ("SYMBIONT_API_KEY='single # $HOME \\n'", "single # $HOME \\n"),
         ('SYMBIONT_API_KEY="double \\"q\\" \\\\"', 'double "q" \\'),
@@ -354,9 +358,18 @@ def test_any_file_can_be_read(content: bytes | str, tmp_path_factory: Any) -> No
         assert value.reveal_bytes()
 
 
-def test_a_file_that_takes_long_to_read_is_read_at_once(tmp_path: Path) -> None:
-    # Quotes that never close, over and over.
-    (tmp_path / ".env").write_bytes(b'A="' * 20_000)
+@pytest.mark.parametrize(
+    "text",
+    [
+        'A="' * 20_000,  # quotes that never close
+        "A=" + " \t" * 30_000 + "#\r",  # blanks, and an end that is none
+        "A=" + "x " * 15_000 + " #" * 15_000 + "\r",
+        'A="' + "\\" * 60_001,
+    ],
+    ids=["quotes", "blanks", "hashes", "escapes"],
+)
+def test_a_file_that_takes_long_to_read_is_read_at_once(tmp_path: Path, text: str) -> None:
+    (tmp_path / ".env").write_bytes(text.encode())
     assert dotenv.read(tmp_path / ".env", frozenset({"SYMBIONT_API_KEY"})) == {}
 
 

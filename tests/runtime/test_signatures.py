@@ -98,6 +98,11 @@ def test_p256_holds(key: int) -> None:
     verify_tool(by_p256(), P256_KEYS[key])
 
 
+def test_a_key_that_is_nearly_all_blanks_is_refused_at_once() -> None:
+    with pytest.raises(errors.InvalidArgumentError, match="can be read"):
+        verify_tool(by_ed25519(), "-----BEGIN PUBLIC KEY-----" + "\n" * 300_000 + "x")
+
+
 @pytest.mark.parametrize("name", ["ECDSA_P256", "ecdsa-p256-sha256", "ES256"])
 def test_an_algorithm_is_known_by_its_names(name: str) -> None:
     verify_tool({**by_p256(), "signature_algorithm": name}, PEM)

@@ -128,6 +128,10 @@ def test_the_model_answers_in_order() -> None:
     assert len(llm.calls) == 3
     assert llm.calls[0] == [HumanMessage(content="x")]
     assert MockLLM().calls == []
+    llm.responses = ["third"]
+    assert [llm.invoke("x").content for _ in range(2)] == ["third", "Mock response"]
+    llm.responses.append("fourth")
+    assert llm.invoke("x").content == "fourth"
 
 
 @langchain

@@ -23,6 +23,7 @@ from ostiary.errors import (
     ProtocolError,
     RateLimitError,
 )
+from ostiary.secret import Secret
 from ostiary.vault import (
     AccessDenied,
     AsyncSanctumClient,
@@ -46,7 +47,7 @@ from ostiary.vault import (
     VaultProtocolError,
     VaultStateError,
 )
-from tests.frames import OURS
+from tests.frames import OURS, recorded
 
 from .conftest import Both
 from .scripted import Handler, HangUp, Refuse, ScriptedVault, Silence
@@ -461,6 +462,49 @@ def test_retrieve_many_is_pipelined_and_keeps_paths_apart(
     assert vault.connections == 1
 
 
+@pytest.mark.parametrize("timeout", [float("nan"), "soon", 10**400], ids=repr)
+def test_a_timeout_that_is_none_is_refused_and_waits_for_nothing(
+    client: Make, scripted: Script, run: Run, timeout: Any
+) -> None:
+    vault = scripted(grant)
+
+    async def main() -> None:
+        async with client(vault) as one:
+            for call in (
+                lambda: one.retrieve("a", timeout=timeout),
+                lambda: one.retrieve_many(["a"], timeout=timeout),
+                lambda: one.list(timeout=timeout),
+            ):
+                with pytest.raises(VaultArgumentError, match="positive number of seconds"):
+                    await call()
+
+    run(main())
+    assert vault.calls("retrieve") == []
+
+
+def test_retrieve_many_has_one_deadline_however_many_there_are(
+    client: Make, scripted: Script, run: Run
+) -> None:
+    vault = scripted(grant)
+    allowed: list[float] = []
+
+    async def main() -> None:
+        async with client(vault) as one:
+            transport = one.client._transport
+            call_many = transport.call_many
+
+            def noting(method: Any, params: Any, timeout: float) -> Any:
+                allowed.append(timeout)
+                return call_many(method, params, timeout)
+
+            transport.call_many = noting
+            await one.retrieve_many([f"k/{n}" for n in range(1_100)], timeout=25)
+
+    run(main())
+    assert len(allowed) == 3
+    assert 25 >= allowed[0] > allowed[1] > allowed[2]
+
+
 def test_retrieve_many_gives_back_what_it_got_when_one_is_refused(
     client: Make, scripted: Script, run: Run
 ) -> None:
@@ -869,6 +913,34 @@ def test_no_frame_of_ours_shows_a_secret_when_it_raises(
         assert "SESR" not in f"{caught.value!r} {caught.value.__dict__}"
 
     run(main())
+
+
+@pytest.mark.parametrize("kind", [VaultClient, AsyncVaultClient])
+@pytest.mark.parametrize(
+    ("name", "wrong"),
+    [
+        ("passphrase", ["SESRet"]),
+        ("passphrase", b"SESRet"),
+        ("passphrase", {"text": "SESRet"}),
+        ("key_path", b"SESRet"),
+        ("key_path", ["SESRet"]),
+    ],
+)
+def test_a_secret_of_a_wrong_type_is_hidden_all_the_same(kind: Any, name: str, wrong: Any) -> None:
+    with pytest.raises(VaultArgumentError) as caught:
+        kind("demo", **{name: wrong})
+    assert name in str(caught.value)
+    assert "SESRet" not in recorded(caught.value)
+
+
+@pytest.mark.parametrize("kind", [VaultClient, AsyncVaultClient])
+def test_a_passphrase_that_is_wrong_otherwise_is_our_error(kind: Any) -> None:
+    wiped = Secret("SESRet")
+    wiped.wipe()
+    with pytest.raises(VaultArgumentError, match="wiped"):
+        kind("demo", passphrase=wiped)
+    # A key may have been sealed with any text; whether this one opens it is found out then.
+    assert "SESRet" not in repr(vars(kind("demo", passphrase="SESRet\udc80")))
 
 
 def test_a_client_pickles_as_its_settings_without_secrets_and_connects_again(

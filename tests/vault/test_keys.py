@@ -27,6 +27,7 @@ from ostiary.secret import Secret
 from ostiary.vault import keys
 from ostiary.vault.errors import AuthError, KeyFileError, VaultArgumentError, VaultError
 from ostiary.vault.keys import AgentKey
+from tests.frames import recorded
 
 SEED = bytes.fromhex("d0c1b2a3" * 8)
 PASSPHRASE = "open-sesame-hunter2"
@@ -726,6 +727,20 @@ class TestPassphrases:
         with pytest.raises(VaultError) as caught:
             call(home, wrap(PASSPHRASE))
         assert_hidden(caught.value, SEED[:30], SEED.hex()[:60])
+
+    def test_one_of_a_wrong_type_is_hidden_all_the_same(self, home: Path) -> None:
+        for call in self.CALLS:
+            for wrong in ([PASSPHRASE], PASSPHRASE.encode(), {"passphrase": PASSPHRASE}):
+                with pytest.raises(VaultArgumentError, match="a passphrase is a str") as caught:
+                    call(home, wrong)
+                assert PASSPHRASE not in recorded(caught.value)
+
+    def test_a_seed_that_is_no_secret_is_hidden_all_the_same(self) -> None:
+        for wrong in (SEED, SEED.hex(), Secret(SEED[:-1])):
+            with pytest.raises(VaultArgumentError, match="Secret of 32 bytes") as caught:
+                AgentKey(wrong)  # type: ignore[arg-type]
+            *_, (frame, _) = traceback.walk_tb(caught.value.__traceback__)
+            assert "seed" not in frame.f_locals
 
     @pytest.mark.parametrize("wrong", [5, 2.5, [], True, object()])
     def test_one_is_text(self, home: Path, wrong: Any) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,10 +17,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import lent
+
 PATIENCE = 60
 OPENAI_KEY = "sk-demo-not-a-real-key-openai"
 
 Start = Callable[..., Path]
+VAULT_ALONE = ("--no-governance", "--no-runtime", "--no-workflow")
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -128,32 +130,32 @@ def test_connecting_to_a_socket_elsewhere(dev: Start, user_home: Path) -> None:
     assert guide(user_home, CONNECTING.format(where=where)) == OPENAI_KEY
 
 
-def test_connecting_over_tcp(dev: Start, user_home: Path) -> None:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind(("127.0.0.1", 8200))
-        except OSError as error:
-            pytest.skip(f"the guide's port 8200 is taken here: {error.strerror}")
-    # Any other port beside it: 7600 may be in use on this machine.
-    dev("--port", "0", "--no-governance", "--no-runtime", "--no-workflow")
-    assert guide(user_home, CONNECTING.format(where=', host="127.0.0.1", port=8200')) == OPENAI_KEY
+def test_connecting_over_tcp(user_home: Path) -> None:
+    # Where one of the two that it takes is not to be had, any other stands for the guide's.
+    with (
+        lent(7600, 8200) as free,
+        _dev(user_home, *VAULT_ALONE, *(() if free else ("--port", "0"))) as path,
+    ):
+        ports = _tcp_ports(path)
+        assert not free or ports == [7600, 8200]
+        where = f', host="127.0.0.1", port={ports[-1]}'
+        assert guide(user_home, CONNECTING.format(where=where)) == OPENAI_KEY
 
 
 @pytest.mark.parametrize("target", ["{socket!r}", '("127.0.0.1", {port})', None])
 def test_every_target_that_connect_takes(dev: Start, user_home: Path, target: str | None) -> None:
-    process_socket = dev("--port", "0", "--no-governance", "--no-runtime", "--no-workflow")
+    process_socket = dev("--port", "0", *VAULT_ALONE)
     text = target or '{{"host": "127.0.0.1", "port": {port}}}'
-    port = _tcp_port(process_socket)
+    (port,) = _tcp_ports(process_socket)
     program = CONNECTING.format(where="").replace(
         "client.connect()", f"client.connect({text.format(socket=str(process_socket), port=port)})"
     )
     assert guide(user_home, program) == OPENAI_KEY
 
 
-def _tcp_port(path: Path) -> int:
+def _tcp_ports(path: Path) -> list[int]:
     from ostiary.devserver.admin import AdminClient
 
     with AdminClient(path) as admin:
-        (address, *_) = [one for one in admin.status().addresses if one.startswith("tcp://")]
-    return int(address.rpartition(":")[2])
+        addresses = admin.status().addresses
+    return [int(one.rpartition(":")[2]) for one in addresses if one.startswith("tcp://")]

@@ -99,6 +99,17 @@ def test_a_run_that_has_ended_before_ends_the_stream(connect: Connect, peers: An
     assert len(peer.asked) == 2, "the second asks whether the server only went away"
 
 
+def test_a_server_that_ends_before_the_run_is_told_of(connect: Connect, peers: Any) -> None:
+    """A proxy that ends long streams in good order is not taken for the end of the run."""
+    peer = peers(tells(happened(1)), tells(), tells())
+    reading = connect(peer).read("stream_workflow", "ledger-7")
+    assert next(reading).sequence == 1
+    with pytest.raises(ConnectionLostError, match="before the run has ended"):
+        next(reading)
+    assert list(reading) == []
+    assert [one.header("last-event-id") for one in peer.asked] == [None, "1"]
+
+
 def test_how_often_the_connection_was_lost_is_told(connect: Connect, peers: Any) -> None:
     reading = connect(peers(tells(happened(1), end=False), tells(LAST))).read(
         "stream_workflow", "ledger-7"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn, Protocol, TypeVar
 
 from .._io.aio import AsyncChannel, AsyncLock, Done, async_sleep, connect, holding
 from .._io.aio_pool import AsyncChannelPool
-from .._io.sockets import deadline_after, forget_after_fork, seconds_left
+from .._io.sockets import deadline_after, forget_after_fork
 from .._retry import RetryBudget, RetryPolicy
 from .._wire.rpc import Method
-from ..config import Address, Limits
+from ..config import Address, Limits, timeout_seconds
 from ..errors import APIError, ClientStateError, OstiaryError, TransportError, adopt
 
 if TYPE_CHECKING:
@@ -72,16 +73,28 @@ class AsyncFramedTransport:
         self._renewing = AsyncLock()
         self._pool = AsyncChannelPool(self._open_channel, self._max_connections)
 
+    def deadline(self, timeout: float | None) -> float:
+        """Return the monotonic time at which a call that begins now is over."""
+        if timeout is None:
+            return deadline_after(self._timeout)
+        if isinstance(timeout, int | float) and timeout <= 0:
+            return deadline_after(0.0)  # what is left of somebody's time: it is over
+        try:
+            return deadline_after(timeout_seconds(timeout))
+        except OstiaryError as error:
+            self._raise(error)
+
     async def warm(self, timeout: float | None = None) -> None:
         """Connect and log in now, so that a failure shows here and not in the first call."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         attempt = 0
         while True:
             try:
                 channel = pool.ready() or await pool.open(deadline)
             except OstiaryError as error:
-                delay = self._delay(error, attempt, deadline, repeatable=True)
+                left = deadline - time.monotonic()
+                delay = self._retry.delay(error, attempt, left, self._budget, repeatable=True)
                 if delay is None:
                     self._raise(error)
                 attempt += 1
@@ -93,7 +106,7 @@ class AsyncFramedTransport:
     async def call(self, method: Method[T], params: object, timeout: float | None = None) -> T:
         """Call `method` and return its result; `timeout` bounds all attempts together."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         attempt = 0
         renewed = False
         delay: float | None
@@ -113,7 +126,10 @@ class AsyncFramedTransport:
                     await self._renew(channel, logins, deadline)
                     result = await call(method, params, deadline)
             except OstiaryError as error:
-                delay = self._delay(error, attempt, deadline, repeatable=method.repeatable)
+                left = deadline - time.monotonic()
+                delay = self._retry.delay(
+                    error, attempt, left, self._budget, repeatable=method.repeatable
+                )
                 if delay is None:
                     self._raise(error)
                 attempt += 1
@@ -130,7 +146,7 @@ class AsyncFramedTransport:
     ) -> list[T | OstiaryError]:
         """Call `method` once per params in one pipelined piece; results or refusals, in order."""
         pool = self._open_pool()
-        deadline = deadline_after(self._timeout if timeout is None else timeout)
+        deadline = self.deadline(timeout)
         channel = None
         try:
             channel = pool.ready() or await pool.open(deadline)
@@ -250,17 +266,6 @@ class AsyncFramedTransport:
         if self._pool is None:
             self._raise(ClientStateError("not connected: call connect() first, or use `with`"))
         return self._pool
-
-    def _delay(
-        self, error: OstiaryError, attempt: int, deadline: float, *, repeatable: bool
-    ) -> float | None:
-        if not error.retryable:
-            return None
-        try:
-            left = seconds_left(deadline)
-        except OstiaryError:
-            return None
-        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
 
     def _adopted(self, error: OstiaryError) -> OstiaryError:
         return adopt(error, self._family)

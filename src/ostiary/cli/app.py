@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from typing import Annotated
 
 import typer
 
@@ -12,6 +11,7 @@ from .dev import dev
 from .doctor import doctor
 from .domains import DOMAINS
 from .env import env
+from .options import Version
 from .screen import Screen
 from .session import Json
 
@@ -20,8 +20,8 @@ __all__ = ["app"]
 app = typer.Typer(
     name="ostiary",
     help="The doorkeeper: run a local control plane and look after what it keeps.",
-    epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable; "
-    "130 interrupted.",
+    epilog="Exit codes: 0 done; 1 refused or failed; 2 wrong usage; 3 no server reachable "
+    "(governance: with `--exit-codes`); 130 interrupted.",
     no_args_is_help=True,
     # Paragraphs are filled, and what stands in backquotes is set apart.
     rich_markup_mode="markdown",
@@ -31,21 +31,8 @@ app = typer.Typer(
 )
 
 
-def _version(shown: bool) -> None:
-    if shown:
-        from .. import __version__ as package_version
-
-        print(f"ostiary {package_version}")
-        raise typer.Exit
-
-
 @app.callback()
-def _root(  # pyright: ignore[reportUnusedFunction]
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
+def _root(version: Version = False) -> None:  # pyright: ignore[reportUnusedFunction]
     pass
 
 

@@ -68,15 +68,21 @@ def dev(
         typer.Option(
             "--demo",
             help="Load the sample agent my-agent and the credentials of the documentation, "
-            f"listen on 127.0.0.1:{_DEMO_PORT} as well, and ask no HTTP client for a token.",
+            "and ask no HTTP client for a token.",
         ),
     ] = False,
     port: Annotated[
-        int,
+        list[int] | None,
         typer.Option(
-            "--port", metavar="PORT", min=0, max=65535, help="TCP port on 127.0.0.1; 0 is any."
+            "--port",
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="TCP port of the vault on 127.0.0.1; 0 is any. May be repeated. "
+            f"Default: {_PORT}, with --demo {_DEMO_PORT} as well.",
+            show_default=False,
         ),
-    ] = _PORT,
+    ] = None,
     no_tcp: Annotated[bool, typer.Option("--no-tcp", help="Listen on Unix sockets alone.")] = False,
     governance_port: Annotated[
         int,
@@ -214,7 +220,6 @@ def dev(
             secret = Secret(os.environ[_PASSPHRASE_VARIABLE])
         from ..devserver import GovernanceOptions, Options, serve
 
-        ports = () if no_tcp else (port, _DEMO_PORT) if demo else (port,)
         governance: GovernanceOptions | None = None
         if not no_governance:
             governance = GovernanceOptions(
@@ -253,7 +258,7 @@ def dev(
             )
         options = Options(
             home=directory,
-            ports=ports,
+            ports=() if no_tcp else tuple(port) if port else None,
             demo=demo,
             passphrase=secret,
             raw_retrieval=not no_raw,

@@ -23,7 +23,6 @@ from .session import Home, Json, Socket, home_directory, reporting, socket_path
 
 __all__ = ["doctor"]
 
-_COMPILED_ROOMS: Final = ("_wire", "_io")
 # No such moment can be now: a machine without a battery for its clock starts in the past.
 _BUILT: Final = 1767225600.0  # 2026-01-01
 _WIDTH: Final = 14  # of the longest name of a check
@@ -116,11 +115,8 @@ def _installation() -> Iterator[Finding]:
 def _extensions() -> Finding:
     # Every extension has its types in a stub beside it, in a checkout and in a wheel.
     top = Path(__file__).resolve().parents[1]
-    names = [
-        f"ostiary.{room}.{stub.stem}"
-        for room in _COMPILED_ROOMS
-        for stub in sorted((top / room).glob("*.pyi"))
-    ]
+    stubs = sorted([*top.glob("*.pyi"), *top.glob("*/*.pyi")])
+    names = [".".join(("ostiary", *one.relative_to(top).with_suffix("").parts)) for one in stubs]
     for name in names:
         try:
             importlib.import_module(name)

@@ -81,9 +81,11 @@ def _prompt(label: str) -> Secret:
             secret = Secret(getpass.getpass(label))
         except getpass.GetPassWarning:
             secret = None
-        except EOFError:
-            # Ctrl-D leaves the cursor behind the prompt.
+        except (EOFError, KeyboardInterrupt) as end:
+            # Ctrl-D and Ctrl-C leave the cursor behind the prompt.
             print(file=sys.stderr)
+            if isinstance(end, KeyboardInterrupt):
+                raise
             secret = Secret("")
     if secret is None:
         raise InvalidArgumentError("this terminal cannot hide its input; pipe the secret in")

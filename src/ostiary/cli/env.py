@@ -13,7 +13,7 @@ import msgspec
 import typer
 
 from .._decoders import decode_as
-from ..errors import ProtocolError
+from ..errors import ConnectError, ProtocolError
 from .session import Home, Json, home_directory, reporting
 
 __all__ = ["env"]
@@ -22,6 +22,7 @@ _NAME: Final = re.compile(r"[A-Z][A-Z0-9_]{0,63}")
 # They would lead an agent past the gateway, or to another one.
 _UNSET: Final = ("SAGE_SANCTUM_ALLOW_DIRECT", "GATEWAY_SOCKET")
 _SECONDS: Final = 5.0
+_NEXT: Final = "start one with `ostiary dev`, or say with --home where it runs"
 
 WorkDir = Annotated[
     Path | None,
@@ -55,7 +56,10 @@ def env(
     """
     with reporting(json) as screen:
         directory = home_directory(home)
-        found = _asked(directory) | _beside(directory)
+        try:
+            found = _asked(directory) | _beside(directory)
+        except ConnectError as error:
+            raise typer.Exit(screen.refuse(error, advice=_NEXT)) from None
         if work_dir is not None:
             found["WORK_DIR"] = str(work_dir.expanduser().absolute())
         if output is not None:

@@ -10,7 +10,6 @@ from typing import Literal
 
 import msgspec
 
-from .._settings import in_clear
 from ..config import parse_base_url
 
 __all__ = ["Finding", "exposed", "fail", "missing", "ok", "own_socket", "warn"]
@@ -50,7 +49,7 @@ def own_socket(check: str, path: Path) -> Finding:
 
 def exposed(check: str, url: str, key: object) -> Finding | None:
     """Look whether a key, if there is one, can be read on its way to a server."""
-    if key is None or not in_clear(parse_base_url(url)):
+    if key is None or not parse_base_url(url).in_clear:
         return None
     return warn(check, f"{url} would be sent the API key in clear", "use https, or a Unix socket")
 

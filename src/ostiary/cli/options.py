@@ -15,13 +15,13 @@ import typer
 
 from ..secret import Secret
 
-__all__ = ["SharedOptions", "option", "server_options"]
+__all__ = ["Version", "SharedOptions", "option", "server_options"]
 
 P = ParamSpec("P")
 S = TypeVar("S")
 
 
-def _show_version(shown: bool) -> None:
+def _show(shown: bool) -> None:
     if shown:
         from .. import __version__
 
@@ -29,11 +29,11 @@ def _show_version(shown: bool) -> None:
         raise typer.Exit
 
 
-_VERSION: Final = Annotated[
+Version = Annotated[
     bool,
-    typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    typer.Option("--version", callback=_show, is_eager=True, help="Show the version."),
 ]
-
+"""An option that shows the version and ends the command."""
 
 _PANEL: Final = "Server and output"
 
@@ -112,7 +112,7 @@ class SharedOptions(Generic[S]):
             given.pop("version", None)
             self._keep(ctx, given)
 
-        more = [_parameter("version", _VERSION, False)] if version else []
+        more = [_parameter("version", Version, False)] if version else []
         self._describe(options, more)
         group.callback()(options)
 

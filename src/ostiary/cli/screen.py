@@ -67,6 +67,7 @@ _NEXT_BY_CODE: Final[Mapping[str, str]] = {
 
 _UNITS: Final = ((86400.0, "d"), (3600.0, "h"), (60.0, "min"))
 _NOTHING: Final = "-"
+_LEAST: Final = 10  # what a column needs for a word and the gap behind it
 
 
 def plain(value: object) -> str:
@@ -125,9 +126,9 @@ class Screen:
     ) -> None:
         """Print rows under a heading, or `empty` on stderr when there are none.
 
-        `firm` columns are not folded while the others can be. On a terminal a column with
-        nothing in it is left out, and one after another of `spare` for as long as the table is
-        too wide; a pipe always gets them all, for the next program.
+        `firm` columns are not folded while that leaves the others room. On a terminal a column
+        with nothing in it is left out, and one after another of `spare` for as long as the table
+        is too wide; a pipe always gets them all, for the next program.
         """
         listed = [[_cell(value) for value in row] for row in rows]
         if not listed:
@@ -156,9 +157,12 @@ class Screen:
     def card(self, pairs: Mapping[str, object], *, err: bool = False) -> RenderableType:
         """Return what `facts` would print."""
         cells = [(Text(name, "bold"), _cell(value)) for name, value in pairs.items()]
-        if not (self.err if err else self.out).is_terminal:
-            width = max(name.cell_len for name, _ in cells)
+        console = self.err if err else self.out
+        width = max(name.cell_len for name, _ in cells)
+        if not console.is_terminal:
             return Text("\n".join(f"{n.plain:<{width}}  {v.plain}" for n, v in cells))
+        if console.width < width + 2 * _LEAST:
+            return Text("\n").join(Text.assemble(n, "\n  ", v) for n, v in cells)
         grid = Table.grid(padding=(0, 2, 0, 0))
         grid.add_column(no_wrap=True)
         grid.add_column(overflow="fold")
@@ -201,6 +205,13 @@ class Screen:
         for at in map(columns.index, spare):
             if sum(compress(widths, shown)) > self.out.width:
                 shown[at] = False
+        # A firm column that is too wide would be cut, and push the others off the screen.
+        least = sum(
+            width if name in firm else min(width, _LEAST)
+            for name, width in compress(zip(columns, widths, strict=True), shown)
+        )
+        if least > self.out.width:
+            firm = ()
         for name in compress(columns, shown):
             grid.add_column(
                 Text(name),

@@ -7,6 +7,7 @@ profile's key goes to the address it stands beside and to no other. Neighbour: `
 from __future__ import annotations
 
 import os
+import threading
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NamedTuple, cast
@@ -19,7 +20,18 @@ from ..config import DEFAULT_LIMITS, Limits
 from .config import DEFAULT, ConfigError, OstiaryConfig, config_path
 from .sections import KEYS, SECTIONS
 
-__all__ = ["Setting", "arguments_of", "not_configured", "settings_of"]
+__all__ = ["Setting", "arguments_of", "loading", "not_configured", "settings_of"]
+
+loading: Final = threading.RLock()
+"""Held while a domain is loaded, which is when it is first asked for."""
+
+# A child made meanwhile would have modules half loaded, and wait for ever for who loads them. To
+# load one learns types: `_decoders` was registered before, and so its lock is taken after this.
+os.register_at_fork(
+    before=loading.acquire,
+    after_in_parent=loading.release,
+    after_in_child=loading.release,
+)
 
 ARGUMENT: Final = "argument"
 DOTENV: Final = ".env"

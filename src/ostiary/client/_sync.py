@@ -24,7 +24,7 @@ from ..errors import ClientStateError, InvalidArgumentError, OstiaryError, Unava
 from ..http.connections import Connections
 from ..telemetry import Trace
 from ._keys._sync import VaultKeys
-from ._layers import arguments_of, not_configured, settings_of
+from ._layers import arguments_of, loading, not_configured, settings_of
 from .config import OstiaryConfig
 from .health import Health
 from .sections import (
@@ -193,7 +193,7 @@ class Ostiary:
         return self._clients.get("governance") or self._made("governance", self._governance)
 
     def _made(self, domain: str, make: Callable[[dict[str, Any]], T]) -> T:
-        with self._lock:
+        with loading, self._lock:
             self._check_open()
             found: Any = self._clients.get(domain)
             if found is None:
@@ -265,10 +265,11 @@ class Ostiary:
         return {one.domain: one for one in answers}
 
     def _says_something(self, domain: str) -> bool:
-        try:
-            return domain in self._clients or settings_of(self._config, domain) is not None
-        except OstiaryError:
-            return True  # what is wrong is for its answer to say
+        with loading:
+            try:
+                return domain in self._clients or settings_of(self._config, domain) is not None
+            except OstiaryError:
+                return True  # what is wrong is for its answer to say
 
     def _ask(self, domain: str, timeout: float) -> str:
         if domain == "vault":

@@ -22,6 +22,7 @@ from ..errors import InvalidArgumentError, OstiaryError
 from ..secret import Secret
 from .sections import (
     DOMAINS,
+    HIDE,
     IN_CODE,
     KEYS,
     SECTIONS,
@@ -177,7 +178,7 @@ def _profile(
     table = profiles.get(name)
     if table is None:
         if named is None:
-            return None
+            return OstiaryConfig(file=path)  # it says nothing, and yet where it would be said
         raise ConfigError(f"{path} has no profile {name!r}{_like(name, profiles)}")
     return _of_table(path, f"profile.{name}" if name != DEFAULT else DEFAULT, name, table)
 
@@ -196,7 +197,7 @@ def _document(path: str, *, must: bool) -> dict[str, Any] | None:
     except FileNotFoundError:
         if not must:
             return None
-        problem = "is not there"
+        problem = "is not there; write it, or name neither it nor a profile"
     except (OSError, ValueError) as error:
         problem = f"cannot be read: {getattr(error, 'strerror', None) or type(error).__name__}"
     if text is not None and len(text) > _LARGEST:
@@ -235,7 +236,7 @@ def _hide(table: dict[str, Any]) -> dict[str, Any]:
     """Hide the keys of all profiles, before anything else is looked at."""
     for name in table:
         if name in KEYS and not isinstance(table[name], dict):
-            table[name] = hidden(table[name])
+            table[name] = HIDE[name](table[name])
         elif isinstance(table[name], dict):
             inner = table[name]
             table[name] = {each: hidden(inner[each]) for each in inner} if name in KEYS else inner

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, cast
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from .._api_key import Hidden, Unusable, hidden
+from .._api_key import Hidden, Unusable, hidden, hidden_text
 from ..config import Limits
 from ..errors import InvalidArgumentError
 from ..secret import Secret
@@ -43,6 +43,7 @@ else:
 
 __all__ = [
     "DOMAINS",
+    "HIDE",
     "IN_CODE",
     "KEYS",
     "SECTIONS",
@@ -68,7 +69,13 @@ IN_CODE: Final = frozenset(
 """Members that no file can hold and no pickle takes along, but for `access` and `models`."""
 
 _TIMES: Final = frozenset({"timeout", "idle_timeout", "total_timeout"})
-KEYS: Final = ("api_key", "api_keys", "passphrase")
+# What has to unlock the vault cannot lie in it.
+HIDE: Final[Mapping[str, Callable[[object], Hidden]]] = {
+    "api_key": hidden,
+    "api_keys": hidden,
+    "passphrase": hidden_text,
+}
+KEYS: Final = tuple(HIDE)
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True):
@@ -88,7 +95,7 @@ class Section(msgspec.Struct, frozen=True, kw_only=True, repr_omit_defaults=True
             if name == "api_keys" and isinstance(found, Mapping):
                 kept = _each_hidden(cast("Mapping[str, object]", found))
             elif found is not UNSET:
-                kept = hidden(found)
+                kept = HIDE[name](found)
             if kept is not found:
                 msgspec.structs.force_setattr(self, name, kept)
             del found, kept  # a traceback records the locals

@@ -388,7 +388,7 @@ def _exists(what: str, name: str) -> faults.Refusal:
     return faults.Refusal(
         "ALREADY_EXISTS",
         f"the {what} {name} exists already",
-        f"use it, or remove it first with the {what}'s remove command",
+        "use it, or remove it first",
         context={"name": name},
     )
 
@@ -397,6 +397,6 @@ def _missing(what: str, name: str) -> faults.Refusal:
     return faults.Refusal(
         "NOT_FOUND",
         f"there is no {what} {name}",
-        f"list what there is to see each {what}'s name",
+        f"`ostiary vault {what} ls` shows what there is",
         context={"name": name},
     )

@@ -149,22 +149,12 @@ class Documents(Generic[T]):
     def owned(self, owner: str, limit: int = -1, *, newest_first: bool = True) -> list[T]:
         """Return an owner's documents; a negative limit is none."""
         order = "DESC" if newest_first else "ASC"
-        rows = self._db.execute(
-            f"SELECT document FROM documents WHERE kind = ? AND owner = ? "
-            f"ORDER BY number {order} LIMIT ?",
-            (self._kind, owner, limit),
-        ).fetchall()
-        return [self._decode(document) for (document,) in rows]
+        return self._some(f"AND owner = ? ORDER BY number {order} LIMIT ?", owner, limit)
 
     def page(self, offset: int, limit: int, *, newest_first: bool = True) -> list[T]:
         """Return some of the documents."""
         order = "DESC" if newest_first else "ASC"
-        rows = self._db.execute(
-            f"SELECT document FROM documents WHERE kind = ? ORDER BY number {order} "
-            "LIMIT ? OFFSET ?",
-            (self._kind, limit, offset),
-        ).fetchall()
-        return [self._decode(document) for (document,) in rows]
+        return self._some(f"ORDER BY number {order} LIMIT ? OFFSET ?", limit, offset)
 
     def keep(self, newest: int) -> None:
         """Remove all but the newest."""
@@ -173,6 +163,13 @@ class Documents(Generic[T]):
             "documents WHERE kind = ? ORDER BY number DESC LIMIT 1 OFFSET ?), -1)",
             (self._kind, self._kind, newest),
         )
+
+    def _some(self, rest: str, *values: object) -> list[T]:
+        rows = self._db.execute(
+            f"SELECT document FROM documents WHERE kind = ? {rest}",  # nosec B608 # written above
+            (self._kind, *values),
+        ).fetchall()
+        return [self._decode(document) for (document,) in rows]
 
     def _one(self, statement: str, key: str) -> Any:
         return self._db.execute(statement, (self._kind, key)).fetchone()

@@ -107,9 +107,6 @@ class Leases:
             deadlines = self._deadlines
         return ended
 
-    def next_deadline(self) -> float | None:
-        return self._deadlines[0][0] if self._deadlines else None
-
     def of_agent(self, agent: str) -> list[Lease]:
         return self._pick(self._by_agent.get(agent))
 

@@ -14,9 +14,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from ..config import TcpAddress, parse_base_url
+from ..config import parse_base_url
 from ..errors import InvalidArgumentError
-from ..gateway.endpoints import is_this_machine
 from ..secret import Secret
 from .clock import Clock
 from .maps import parse_map
@@ -100,8 +99,7 @@ class ForwardOptions(msgspec.Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         base = parse_base_url(self.base_url)
-        address = base.address
-        if isinstance(address, TcpAddress) and not base.tls and not is_this_machine(address.host):
+        if base.in_clear:
             raise InvalidArgumentError(
                 f"{base.origin} would be sent keys and prompts in clear; use https"
             )

@@ -11,7 +11,6 @@ import importlib.util
 import os
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, final
 
 from . import demo
@@ -231,9 +230,6 @@ class VaultServer:
             if self._files is not None:
                 self._files.close()
                 self._files = None
-
-    def keys_directory(self) -> Path:
-        return self.home / "keys"
 
 
 def _require(what: str, *packages: str) -> None:

@@ -13,11 +13,11 @@ import signal
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Protocol, TypeAlias, cast
 
 from ..errors import InvalidArgumentError
-from .errors import ExecutorError, FleetError, RemoteError
+from .errors import ExecutorError, FleetError, RemoteError, told
 from .item import Item, Outcome
 from .work import Sealed, Work, seal, seal_item, unseal_outcome
 from .worker import Worker, run_sealed, run_shared
@@ -56,8 +56,8 @@ class Crew(Protocol):
         """Send items; raise `ExecutorError` when nobody takes them."""
         ...
 
-    def read(self, items: Sequence[Item], answer: _Answer) -> list[Outcome] | None:
-        """Return what became of them; None when their worker died."""
+    def read(self, items: Sequence[Item], answer: _Answer) -> list[Outcome] | str:
+        """Return what became of them; what the executor says when their worker died."""
         ...
 
     async def aclose(self, early: bool) -> None:
@@ -119,7 +119,8 @@ class Behind:
     here = False
 
     def __init__(self, work: Work, source: Source, workers: int | None, batch: int | None) -> None:
-        self._work = work
+        # A client is of the caller's event loop, and an executor's threads have another.
+        self._work = replace(work, given=None)
         self._source = source
         self._workers = workers
         self._batch = batch
@@ -127,27 +128,53 @@ class Behind:
         """None where nothing leaves the process."""
         self._sealed = b""
         self._executor: Executor | None = None
+        self._closed = False
+        self._making = threading.Lock()
         self._unanswered: set[_Answer] = set()
         self.window = self.batch = 1
 
     def open(self, loop: asyncio.AbstractEventLoop | None) -> None:
-        executor = self._executor = self._source.make()
+        executor = self._made()
         self._pickler = _pickler_for(executor)
         if self._pickler is not None:
             self._sealed = seal("the work", self._work, self._pickler)
         self._greet(executor)
-        slots = self._workers or slots_of(executor)
-        self.batch = self._batch or max(1, self._work.concurrency // slots)
-        # As much again waits at the workers' doors, so that none stands idle meanwhile.
-        self.window = 2 * slots * self.batch
+        places = slots_of(executor)
+        most = self._work.concurrency
+        slots = min(self._workers or places, most)
+        self.batch = min(self._batch or most // slots, most)
+        slots = min(slots, most // self.batch)
+        self.window = slots * self.batch
+        if slots >= places:
+            # As much again waits at the workers' doors, so that none stands idle meanwhile. Where
+            # there are more places than that, it would not wait.
+            self.window *= 2
+
+    def _made(self) -> Executor:
+        """Have an executor made; `close` waits for it, since a task can be cancelled meanwhile."""
+        reason = "the fleet was closed"
+        with self._making:
+            if not self._closed:
+                try:
+                    executor: object = self._source.make()
+                except FleetError:
+                    raise
+                except Exception as error:  # noqa: BLE001 - anybody's function
+                    reason = told(error)
+                else:
+                    if isinstance(executor, Executor):
+                        self._executor = executor
+                        return executor
+                    reason = f"its function returned a {type(executor).__name__}"
+        raise ExecutorError(f"{self._source.name} cannot be had: {reason}")
 
     def _greet(self, executor: Executor) -> None:
         """Wait for a first answer, so that what can never work does not fail input by input."""
         try:
-            executor.submit(greeting).result()
+            self._awaited(executor.submit(greeting)).result()
             return
         except Exception as error:  # noqa: BLE001 - any executor's
-            reason = f"{type(error).__name__}: {error}"
+            reason = told(error)
         advice = "see that ostiary is installed where the workers run"
         if self._source.name == "processes":
             advice = (
@@ -173,11 +200,16 @@ class Behind:
         try:
             answer = self._sent(self._executor, items)
         except Exception as error:  # noqa: BLE001 - any executor's: broken, or shut down
-            reason = f"{type(error).__name__}: {error}"
+            reason = told(error)
         if answer is None:
             answer = self._sent_anew(items, reason)
+        return self._awaited(answer)
+
+    def _awaited(self, answer: _Answer) -> _Answer:
         self._unanswered.add(answer)
         answer.add_done_callback(self._unanswered.discard)
+        if self._closed:  # by whoever was cancelled while this was sent
+            answer.cancel()
         return answer
 
     def _sent(self, executor: Executor, items: Sequence[Item]) -> _Answer:
@@ -196,13 +228,14 @@ class Behind:
         assert self._executor is not None
         try:
             self._executor.shutdown(wait=False, cancel_futures=True)
-            self._executor = self._source.make()
-            return self._sent(self._executor, items)
+            return self._sent(self._made(), items)
+        except ExecutorError:
+            raise
         except Exception as error:  # noqa: BLE001 - as above
-            reason = f"{type(error).__name__}: {error}"
+            reason = told(error)
         raise ExecutorError(f"{self._source.name} takes no more work ({reason})")
 
-    def read(self, items: Sequence[Item], answer: _Answer) -> list[Outcome] | None:
+    def read(self, items: Sequence[Item], answer: _Answer) -> list[Outcome] | str:
         try:
             found = answer.result()
         except (RemoteError, ImportError) as error:
@@ -211,7 +244,7 @@ class Behind:
             # The work's own errors are outcomes: what comes here is the executor's.
             if isinstance(error, (KeyboardInterrupt, SystemExit, GeneratorExit)):
                 raise
-            return None
+            return told(error).partition("\n")[0]
         else:
             if self._pickler is None:
                 return cast("list[Outcome]", found)
@@ -224,14 +257,19 @@ class Behind:
         await asyncio.to_thread(self.close, early)
 
     def close(self, early: bool) -> None:
-        for answer in list(self._unanswered):
-            answer.cancel()
-        executor, self._executor = self._executor, None
-        if executor is None or self._source.lasting:
-            return
-        if early and isinstance(executor, ProcessPoolExecutor):
-            _end_processes(executor)
-        executor.shutdown(wait=True, cancel_futures=True)
+        self._closed = True
+        with self._making:
+            executor, self._executor = self._executor, None
+        ours = executor is not None and not self._source.lasting
+        if ours and isinstance(executor, ProcessPoolExecutor):
+            # Nothing is cancelled: before 3.12 a pool that breaks trips over what is.
+            if early:
+                _end_processes(executor)
+        else:
+            for answer in list(self._unanswered):
+                answer.cancel()
+        if ours and executor is not None:
+            executor.shutdown(wait=True, cancel_futures=True)
 
 
 def greeting() -> int:
@@ -317,15 +355,28 @@ def _pickler_for(executor: Executor) -> str | None:
 _IGNORED: Final = signal.SIGINT
 
 
+class _Processes(ProcessPoolExecutor):
+    """A pool whose processes hear no Ctrl-C, from the first on."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        # Here they are started, and inherit what is held back; `_begin` lets go of it.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, {_IGNORED})
+        try:
+            return super().submit(fn, *args, **kwargs)
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
 def _processes(count: int) -> Executor:
     # Spawned, not forked: a fork has the locks of threads that it does not have.
     context = multiprocessing.get_context("spawn")
-    return ProcessPoolExecutor(count, mp_context=context, initializer=_begin)
+    return _Processes(count, mp_context=context, initializer=_begin)
 
 
 def _begin() -> None:
     """Leave Ctrl-C to the parent, and end when it does, however it ends."""
     signal.signal(_IGNORED, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {_IGNORED})
     threading.Thread(target=_follow_parent, name="ostiary-parent", daemon=True).start()
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "WorkEndedError",
     "WorkTimeoutError",
     "WorkerLostError",
+    "told",
 ]
 
 
@@ -43,7 +44,16 @@ class WorkerLostError(FleetError):
 
 
 class WorkTimeoutError(FleetError, TimeoutError):
-    """An attempt took longer than the fleet's `timeout`."""
+    """An attempt took longer than the fleet's `timeout`.
+
+    `began` is False for a function that had no thread in all that time.
+    """
+
+    began: bool = True
+
+    def __init__(self, message: str = "", *, began: bool = True) -> None:
+        super().__init__(message)
+        self.began = began
 
 
 class WorkEndedError(FleetError):
@@ -62,3 +72,12 @@ class AgentFailedError(FleetError):
 
 class RemoteError(FleetError):
     """What the work raised in another process, where it could not be pickled."""
+
+
+def told(error: BaseException) -> str:
+    """Return an error's name and text; only the name where it cannot say its text."""
+    name = type(error).__name__
+    try:
+        return f"{name}: {error}"
+    except Exception:  # noqa: BLE001 - anybody's __str__
+        return name

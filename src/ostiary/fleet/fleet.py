@@ -54,7 +54,8 @@ class Fleet:
     "ray://HOST:PORT", a `concurrent.futures.Executor`, or a function that makes one, which is
     called again when its processes died. `concurrency` is how many inputs are worked on at
     once, in all; `workers` how many processes that is shared among, None for as many as there
-    are; `batch` how many inputs go to one together, None for what `concurrency` comes to.
+    are; `batch` how many inputs go to one together, None for what `concurrency` comes to, and
+    never more than that.
 
     `retries` is how often an input is tried again after a passing failure, or after its worker
     died; `timeout` bounds one attempt, in seconds. `identify` gives an input its id, which has
@@ -117,6 +118,11 @@ class Fleet:
         what is raised is `ExecutorError` when there is nobody to do it, `NotPortableError`
         when the work cannot go where it is to be done, and whatever the inputs raise.
         """
+        if not any(hasattr(inputs, name) for name in ("__iter__", "__aiter__", "__getitem__")):
+            raise InvalidArgumentError(
+                f"a fleet's inputs are what `for` or `async for` takes, not a "
+                f"{type(inputs).__name__}"
+            )
         total = len(inputs) if isinstance(inputs, Sized) else None
         return FleetStream(self._run(total), inputs)
 
@@ -183,7 +189,7 @@ class FleetStream:
     def _begin(self) -> None:
         if self._used:
             raise ClientStateError(
-                "these results were asked for in another way before; take a new stream()"
+                "these results were closed, or asked for in another way; take a new stream()"
             )
         self._used = True
 

@@ -33,10 +33,10 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Back:
-    """A batch that came back; None for a batch whose worker died."""
+    """A batch that came back, or what is said of one whose worker died."""
 
     items: Sequence[Item]
-    outcomes: list[Outcome] | None
+    outcomes: list[Outcome] | str
 
 
 END: Final = "the source has ended"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Self
 
@@ -16,6 +17,7 @@ import msgspec
 
 from .._decoders import convert, decode_as
 from ..errors import InvalidArgumentError
+from .errors import FleetError, told
 from .report import FleetReport, FleetResult
 
 if TYPE_CHECKING:
@@ -85,7 +87,7 @@ class Rows:
 
     def _read(self) -> None:
         kept = 0
-        for number, line in enumerate(self._file, 1):
+        for number, line in enumerate(self._lines(), 1):
             if not line.endswith(b"\n"):
                 break  # cut by a crash
             try:
@@ -107,6 +109,11 @@ class Rows:
             )
         self._file.truncate(kept)
 
+    def _lines(self) -> Iterator[bytes]:
+        # The file itself has no buffer, and reads byte by byte.
+        with open(self._file.fileno(), "rb", closefd=False) as lines:
+            yield from lines
+
     def begin(self, run_id: str) -> None:
         """Name the run, in a file that names none yet."""
         if self.run_id is None:
@@ -114,12 +121,25 @@ class Rows:
             self._write(_Head(run_id, self.work))
 
     def add(self, result: FleetResult) -> None:
-        """Append a result; it is with the system when this returns."""
+        """Append a result; it is with the system when this returns.
+
+        Raises `FleetError` when the file takes no more.
+        """
         self._write(_row(result))
 
     def _write(self, row: msgspec.Struct) -> None:
         # One write: a crash cuts the last line, and no other.
-        os.write(self._file.fileno(), _encoded(row) + b"\n")
+        line = _encoded(row) + b"\n"
+        try:
+            if os.write(self._file.fileno(), line) == len(line):
+                return
+            reason = "there is no more room"
+        except OSError as error:
+            reason = error.strerror or type(error).__name__
+        raise FleetError(
+            f"results cannot be written to {self.path}: {reason}; mend that, and go on with "
+            "--resume"
+        )
 
     def recall(self, report: FleetReport) -> None:
         """Put the findings of earlier results into a report."""
@@ -128,7 +148,7 @@ class Rows:
         from ..gateway.io.outputs import SarifOutput
 
         self._file.seek(0)
-        for line in self._file:
+        for line in self._lines():
             # Most have none, and are not read a second time.
             if b'"found":' not in line or (found := decode_as(line, _Row).found) is None:
                 continue
@@ -194,9 +214,16 @@ def _row(result: FleetResult) -> _Row:
         round(result.seconds, 6),
         result.ok,
         value,
-        None if error is None else _Failure(type(error).__name__, str(error)),
+        None if error is None else _failure(error),
         found,
     )
+
+
+def _failure(error: Exception) -> _Failure:
+    name = type(error).__name__
+    # A path may hold what no UTF-8 can.
+    text = told(error).removeprefix(name).removeprefix(": ")
+    return _Failure(name, text.encode("utf-8", "backslashreplace").decode())
 
 
 def _of(output: SarifOutput) -> _Found:

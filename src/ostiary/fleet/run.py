@@ -61,7 +61,7 @@ class Run:
 
     def settle(self, dispatch: Dispatch, event: Back) -> None:
         """Give the results of a batch that came back, or of what it has lost for good."""
-        if event.outcomes is not None:
+        if not isinstance(event.outcomes, str):
             dispatch.done(event.items)
             for item, outcome in zip(event.items, event.outcomes, strict=True):
                 self._tell(item, outcome)
@@ -70,8 +70,8 @@ class Run:
         for item in dispatch.lost(event.items):
             problem = WorkerLostError(
                 f"the worker ended each of the {item.lost} times that it had input {item.id}, the "
-                "last time with no other input beside it; look for a crash or for too little "
-                "memory there"
+                f"last time with no other input beside it ({event.outcomes}); look for a crash or "
+                "for too little memory there"
             )
             self._tell(item, Outcome(item.index, None, problem, item.lost, 0.0))
 

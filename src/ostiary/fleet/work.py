@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from ..errors import InvalidArgumentError
-from .errors import NotPortableError, RemoteError
+from .errors import NotPortableError, RemoteError, told
 from .item import Item, Outcome
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Sealed:
 def _load(raw: bytes) -> Any:
     # What is read was written by this run, and came over the executor's own connections, which
     # run code by their nature.
-    return pickle.loads(raw)  # nosec B301
+    return pickle.loads(raw)  # nosec B301 # the reason stands above
 
 
 @lru_cache(maxsize=8)
@@ -152,7 +152,7 @@ def seal(what: str, content: object, pickler: str) -> bytes:
     try:
         return importlib.import_module(pickler).dumps(content, protocol=5)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - anybody's __reduce__
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
     advice = (
         "define it at the top of a module and give it plain data"
         if pickler == "pickle"
@@ -188,7 +188,7 @@ def _portable(error: Exception, pickler: str) -> Exception:
         arrived = None
     if type(arrived) is type(error):
         return error
-    found = RemoteError(f"{type(error).__qualname__}: {error}")
+    found = RemoteError(told(error))
     for note in getattr(error, "__notes__", ()):
         found.add_note(note)
     return found
@@ -199,7 +199,7 @@ def unseal_outcome(raw: bytes, item: Item) -> Outcome:
     try:
         return _load(raw)  # type: ignore[no-any-return]
     except Exception as error:  # noqa: BLE001 - anybody's __setstate__
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
     problem = NotPortableError(
         f"the result of input {item.id} cannot be read in this process ({reason}); its class has "
         "to be importable here as well"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import inspect
 import os
 import socket
 import threading
@@ -25,7 +26,7 @@ from .. import telemetry
 from .._retry import RetryBudget, RetryPolicy
 from ..errors import APIError, ConnectionLostError
 from ..gateway.workers import Workers
-from .errors import RemoteError, WorkEndedError, WorkTimeoutError
+from .errors import RemoteError, WorkEndedError, WorkTimeoutError, told
 from .item import Current, Item, Outcome, here
 from .work import Sealed, Work, seal_outcome
 
@@ -87,7 +88,6 @@ class Worker:
 
     async def _tried(self, work: Work, item: Item) -> Outcome:
         began = time.monotonic()
-        budget = RetryBudget()
         attempt = item.lost + 1
         while True:
             here.set(Current(item.index, item.id, item.key, attempt))
@@ -97,7 +97,7 @@ class Worker:
                     error if isinstance(error, APIError) else ConnectionLostError(),
                     attempt - 1,
                     float("inf"),
-                    budget,
+                    RetryBudget(),  # `retries` is how many there are
                     repeatable=True,
                 )
                 if delay is not None:
@@ -110,35 +110,51 @@ class Worker:
 
     async def _attempt(self, work: Work, item: Item) -> tuple[Any, Exception | None, Sequence[Any]]:
         limit = asyncio.timeout(work.timeout)
+        on_thread: Future[Any] | None = None
         try:
             async with limit:
                 if work.kind == "agent":
                     return await self._agents_of(work).run(item)
                 if work.kind == "coroutine":
                     return await self._called(work, item, self._async_client), None, ()
-                return await self._on_thread(work, item), None, ()
+                on_thread = self._on_thread(work, item)
+                return await asyncio.wrap_future(on_thread), None, ()
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
                 raise
             return None, WorkEndedError("the work cancelled itself"), ()
-        except SystemExit as end:
-            return None, WorkEndedError(f"the work ended with SystemExit({end.code!r})"), ()
         except TimeoutError as error:
             if not limit.expired():
                 return None, error, ()
         except Exception as error:  # noqa: BLE001 - whatever the work raises is its input's
             return None, error, ()
+        except BaseException as end:
+            # A Ctrl-C comes on the main thread; on any other it is the work's own.
+            if isinstance(end, GeneratorExit) or (
+                isinstance(end, KeyboardInterrupt)
+                and threading.current_thread() is threading.main_thread()
+            ):
+                raise
+            return None, WorkEndedError(f"the work ended with {end!r}"), ()
+        began = on_thread is None or not on_thread.cancelled()
         problem = f"input {item.id} took longer than {work.timeout:g} seconds"
-        return None, WorkTimeoutError(problem), ()
+        if not began:
+            problem = (
+                f"input {item.id} was not begun within {work.timeout:g} seconds: each thread has "
+                "a call that outlives its time; give the calls inside the work a deadline"
+            )
+        return None, WorkTimeoutError(problem, began=began), ()
 
-    async def _on_thread(self, work: Work, item: Item) -> Any:
+    def _on_thread(self, work: Work, item: Item) -> Future[Any]:
+        # Twice: one that outlives its timeout keeps its thread.
+        most = 2 * work.concurrency
         if self._threads is None:
-            # Twice: one that outlives its timeout keeps its thread.
-            self._threads = Workers(2 * max(work.concurrency, 1))
+            self._threads = Workers(most)
+        self._threads.allow(most)
         context = contextvars.copy_context()
         call = partial(_contained, self._called, work, item, self._client)
-        return await asyncio.wrap_future(self._threads.submit(context.run, call))
+        return self._threads.submit(context.run, call)
 
     def _called(self, work: Work, item: Item, client: Callable[[Work], Any]) -> Any:
         if work.client == "named":
@@ -210,16 +226,22 @@ class Worker:
         """Close from another thread a worker that made its own loop; wait for it."""
         assert self._thread is not None
         try:
-            asyncio.run_coroutine_threadsafe(self.aclose(), self._loop).result()
+            asyncio.run_coroutine_threadsafe(self._end(), self._loop).result()
         finally:
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-            self._loop.run_until_complete(self._loop.shutdown_asyncgens())
+            self._loop.close()
+
+    async def _end(self) -> None:
+        # All of it on the loop's own thread: that of the caller may have a loop that runs.
+        try:
+            await self.aclose()
+        finally:
+            await self._loop.shutdown_asyncgens()
             try:
-                self._loop.run_until_complete(self._loop.shutdown_default_executor())
+                await self._loop.shutdown_default_executor()
             except RuntimeError:
                 pass  # the interpreter is ending, and starts no thread to wait on
-            self._loop.close()
 
 
 def _kept(
@@ -241,17 +263,29 @@ def _made(kind: type[Any], config: OstiaryConfig | None) -> Any:
 
 
 def _contained(call: Callable[..., T], *given: Any) -> T:
+    """Call a function so that whatever it raises ends its input alone."""
     try:
-        return call(*given)
+        found = call(*given)
     except StopIteration as error:
         # No future can hold one.
         raise RuntimeError("the work raised StopIteration") from error
+    except Exception:
+        raise
+    except BaseException as end:
+        raise WorkEndedError(f"the work ended with {end!r}") from end
+    if inspect.iscoroutine(found):
+        found.close()
+        raise WorkEndedError(
+            "the work returned a coroutine, which nobody awaits: whatever wraps it has to be a "
+            "coroutine function too"
+        )
+    return found
 
 
 def _transient(error: Exception, work: Work) -> bool:
     """Say whether another attempt may go better."""
     if isinstance(error, WorkTimeoutError) and work.kind == "function":
-        return False  # it still runs, on its thread
+        return not error.began  # what began still runs, on its thread
     if isinstance(error, (ConnectionError, TimeoutError)):
         return True
     # Ours say so; a caller's own may.
@@ -285,7 +319,7 @@ def run_sealed(sealed: Sealed) -> list[bytes]:
     try:
         work, items = sealed.open()
     except Exception as error:  # noqa: BLE001 - anybody's modules
-        reason = f"{type(error).__name__}: {error}"
+        reason = told(error)
     else:
         outcomes = run_shared(work, items)
         for outcome in outcomes:

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 
-from ..config import BaseUrl, TcpAddress, UnixAddress, parse_address, parse_base_url
+from ..config import BaseUrl, UnixAddress, parse_address, parse_base_url
 from ..errors import InvalidArgumentError
 from .errors import ConfigurationError
 
-__all__ = ["is_this_machine", "safe_endpoint", "socket_url", "unsafe"]
+__all__ = ["safe_endpoint", "socket_url", "unsafe"]
 
 
 def unsafe(what: str, url: str) -> str | None:
@@ -24,8 +24,7 @@ def unsafe(what: str, url: str) -> str | None:
         base = parse_base_url(url)
     except InvalidArgumentError as error:
         return f"{what} cannot be used: {error}"
-    address = base.address
-    if not isinstance(address, TcpAddress) or address.tls or is_this_machine(address.host):
+    if not base.in_clear:
         return None
     return (
         f"{what} cannot be used: plain http to {base.host} would show tokens and keys to whoever "
@@ -39,18 +38,6 @@ def safe_endpoint(what: str, url: str) -> str:
         del url
         raise ConfigurationError(problem)
     return url.rstrip("/")
-
-
-def is_this_machine(host: str) -> bool:
-    """Whether a host name or address can be none but this machine's."""
-    if host.lower() == "localhost":
-        return True
-    from ipaddress import ip_address
-
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def socket_url(path: str | os.PathLike[str]) -> str:

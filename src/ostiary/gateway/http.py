@@ -14,12 +14,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from .._route import FailedReply
-from ..config import BaseUrl, TcpAddress, parse_address, parse_base_url
+from ..config import BaseUrl, TcpAddress, is_this_machine, parse_address, parse_base_url
 from ..errors import InvalidArgumentError, OstiaryError, adopt
 from ..http._replies import MAX_BODY, retry_after
 from ..http._sync import Pool
 from ..secret import Secret
-from .endpoints import is_this_machine, socket_url, unsafe
+from .endpoints import socket_url, unsafe
 from .errors import (
     FAMILY,
     ConfigurationError,

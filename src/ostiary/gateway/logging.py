@@ -51,12 +51,13 @@ _SECRET_NAME: Final = re.compile(
 )
 _ABOUT: Final = re.compile(r"(?i)(?:_|-|^)(?:path|file|socket|dir|type|name|id|hash|count|usage)$")
 
-# What is a secret wherever it stands. Each has a form that nothing else has.
+# What is a secret wherever it stands. Each has a form that nothing else has. None may begin in
+# the middle of what it goes through without limit, or a long line takes the square of its time.
 _SECRETS: Final = re.compile(
     r"""
-    (?P<jwt> \beyJ[\w-]{4,}\.[\w-]{4,}(?:\.[\w-]*)? )
+    (?P<jwt> \beyJ(?: [\w-]{4,}+\.[\w-]{4,}(?:\.[\w-]*)? | [\w-]{1024,} ) )
   | (?P<scheme> \b(?:bearer|basic)\s+ ) [\w.~+/=-]{6,}
-  | (?P<userinfo> [a-z][a-z0-9+.-]*:// ) [^\s/@:]*:[^\s/@]+ (?=@)
+  | (?P<userinfo> (?<=[a-z0-9+.-]):// ) [^\s/@:]*:[^\s/@]+ (?=@)
   | \b (?: (?:sk|rk|pk)-[\w-]{16,} | AIza[\w-]{30,} | gh[pousr]_\w{20,} | github_pat_\w{20,}
         | xox[abeprs]-[\w-]{10,} | (?:AKIA|ASIA)[0-9A-Z]{16} )
   | -----BEGIN\ [A-Z\ ]*PRIVATE\ KEY-----.*?(?:-----END\ [A-Z\ ]*PRIVATE\ KEY-----|\Z)

@@ -25,7 +25,8 @@ How: TypeAlias = Literal["json_schema", "tool", "json_object"]
 
 _ANSWER: Final = "value"  # the one member of the object around what is no object itself
 _DEFS: Final = ("$defs", "definitions")
-_FENCED: Final = re.compile(r"\s*```[A-Za-z]*\s*\n(.*?)\n?\s*```\s*", re.S)
+# One blank can be read in one way only: models in JSON mode now and then write thousands.
+_FENCED: Final = re.compile(r"\s*```[A-Za-z]*[^\S\n]*\n(.*)```\s*", re.S)
 _decode_any: Final = msgspec.json.Decoder().decode
 
 

@@ -35,6 +35,10 @@ class Workers(ThreadPoolExecutor):
         self._made: list[threading.Thread] = []
         self._closed = False
 
+    def allow(self, most: int) -> None:
+        """Let there be up to `most` threads, or as many as before if that is more."""
+        self._most = max(self._most, most)
+
     def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """Run a call on a thread."""
         future: Future[T] = Future()
@@ -78,7 +82,7 @@ class Workers(ThreadPoolExecutor):
                 task[0].cancel()
 
     def _work(self) -> None:
-        while (task := self._tasks.get()) is not None:
+        while (task := self._next()) is not None:
             future, call = task
             if future.set_running_or_notify_cancel():
                 try:
@@ -89,4 +93,11 @@ class Workers(ThreadPoolExecutor):
                     future.set_result(result)
                     del result
             del task, future, call  # what they hold is not to live until the next call
+
+    def _next(self) -> _Task | None:
+        try:
+            return self._tasks.get_nowait()
+        except Empty:
+            # Idle is who finds nothing: a task that had to wait took no idle thread away.
             self._idle.release()
+            return self._tasks.get()

@@ -13,10 +13,11 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from .._calls.colours import Timeout
+from .._calls.given import Checks, given, members, still
 from ..config import timeout_seconds
 from .enums import AgentState, ReviewStatus
 from .errors import InvalidArgumentError
-from .models import HeartbeatRequest, Model, accept, wire
+from .models import HeartbeatRequest, Model
 
 __all__ = [
     "REVIEW_IS_OVER",
@@ -53,43 +54,8 @@ REVIEW_IS_OVER: Final = frozenset(
 
 _LARGEST_FILE: Final = 16 * 1024 * 1024
 
-
-def given(model: type[M], name: str, value: M | Mapping[str, Any]) -> object:
-    """Return what is sent for a request: a `model`, or what a mapping of its fields says.
-
-    Either is checked; an enum's word stands for its member and ISO text for a time.
-    """
-    try:
-        return wire(accept(model, value, name=name))
-    finally:
-        del value  # a secret, perhaps: a traceback records the locals
-
-
-def members(**values: object) -> dict[str, object]:
-    """Return an object of the values that are given."""
-    return {name: value for name, value in values.items() if value is not None}
-
-
-def text(name: str, value: object) -> str:
-    """Return text that is not empty."""
-    if isinstance(value, str) and value:
-        return value
-    kind = "empty" if isinstance(value, str) else type(value).__name__
-    raise InvalidArgumentError(f"{name} is text, not {kind}; nothing was sent")
-
-
-def optional_text(name: str, value: object) -> str | None:
-    """Return text, or None."""
-    return None if value is None else text(name, value)
-
-
-def whole(name: str, value: object, least: int, most: int) -> int:
-    """Return a whole number in its bounds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidArgumentError(
-            f"{name} is a whole number from {least} to {most}; nothing was sent"
-        )
-    return value
+_checks: Final = Checks(InvalidArgumentError)
+text, optional_text, whole = _checks.text, _checks.optional_text, _checks.whole
 
 
 def count(name: str, value: object) -> int:
@@ -211,13 +177,6 @@ def remaining(timeout: Timeout, usual: float, spent: float) -> float:
     """Return what is left of a call's time for its second request."""
     whole = usual if isinstance(timeout, msgspec.UnsetType) else timeout_seconds(timeout)
     return max(whole - spent, 0.001)
-
-
-def still(kind: str, name: str, seen: Any) -> str:
-    """Say where something stood when the time for it was over."""
-    if seen is None:
-        return f"nothing was heard of {kind} {name}"
-    return f"{kind} {name} is still {seen.status}"
 
 
 def changes(name: str, values: object) -> dict[str, Any]:

@@ -20,11 +20,16 @@ __all__ = ["find", "read"]
 NAME: Final = ".env"
 _LARGEST: Final = 64 * 1024
 
+# Nothing in it is tried twice, so that no file takes long: it may be a hostile repository's.
 _LINE: Final = re.compile(
     r"""
-    ^[ \t]*(?:export[ \t]+)?(?P<name>[A-Za-z_][A-Za-z0-9_]*)[ \t]*=[ \t]*
-    (?:'(?P<plain>[^']*)'|"(?P<escaped>(?:[^"\\]|\\.)*)"|(?P<bare>[^\r\n]*?))
-    [ \t]*(?:(?:^|(?<=[ \t"']))\#[^\r\n]*)?$
+    ^[ \t]*+(?:export[ \t]++)?(?P<name>[A-Za-z_][A-Za-z0-9_]*+)[ \t]*+=[ \t]*+
+    (?:
+        '(?P<plain>[^']*+)'[ \t]*+
+      | "(?P<escaped>[^"\\]*+(?:\\.[^"\\]*+)*)"[ \t]*+
+      | (?P<bare>[^\r\n\#]*+(?:(?<![ \t"'])\#[^\r\n\#]*+)*)
+    )
+    (?:(?<=[ \t"'])\#[^\r\n]*+)?$
     """,
     re.VERBOSE | re.MULTILINE | re.DOTALL,
 )

@@ -38,7 +38,7 @@ _ALGORITHMS: Final[Mapping[str, str]] = {
 # SubjectPublicKeyInfo of an Ed25519 key up to its 32 bytes (RFC 8410, 4).
 _ED25519_SPKI: Final = bytes.fromhex("302a300506032b6570032100")
 _PEM: Final = re.compile(
-    rb"-----BEGIN PUBLIC KEY-----\s+([A-Za-z0-9+/=\s]+?)\s*-----END PUBLIC KEY-----\s*"
+    rb"-----BEGIN PUBLIC KEY-----(\s[A-Za-z0-9+/=\s]+)-----END PUBLIC KEY-----"
 )
 
 

@@ -33,9 +33,10 @@ Response = str | AIMessage | BaseException
 class MockLLM(BaseChatModel):
     """Gives the responses in order, and `Mock response` when there are no more.
 
-    A response is text, an `AIMessage` (with tool calls, say) or an exception to raise. `calls`
-    keeps the messages of each call, `options` what was bound or given with it. Structured
-    output is read from the text as JSON. Tokens are counted by words.
+    Other `responses` begin with their first. A response is text, an `AIMessage` (with tool
+    calls, say) or an exception to raise. `calls` keeps the messages of each call, `options` what
+    was bound or given with it. Structured output is read from the text as JSON. Tokens are
+    counted by words.
     """
 
     model_config: ClassVar[ConfigDict] = ConfigDict(arbitrary_types_allowed=True)
@@ -43,6 +44,7 @@ class MockLLM(BaseChatModel):
     responses: list[Response] = Field(default_factory=list[Response])
     calls: list[list[BaseMessage]] = Field(default_factory=list[list[BaseMessage]])
     options: list[dict[str, Any]] = Field(default_factory=list[dict[str, Any]])
+    _given: list[Response] | None = PrivateAttr(default=None)
     _next: int = PrivateAttr(default=0)
 
     def __init__(self, responses: Sequence[Response] | None = None, **settings: Any) -> None:
@@ -95,6 +97,8 @@ class MockLLM(BaseChatModel):
         self.calls.append(messages)
         self.options.append(options if stop is None else {**options, "stop": stop})
         response: Response = _REST
+        if self._given is not self.responses:
+            self._given, self._next = self.responses, 0
         if self._next < len(self.responses):
             response = self.responses[self._next]
             self._next += 1

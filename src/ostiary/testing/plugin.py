@@ -234,7 +234,13 @@ def ostiary_gateway_environment(
     ostiary_gateway: RunningGateway, monkeypatch: pytest.MonkeyPatch
 ) -> RunningGateway:
     """The gateway of `ostiary_gateway`, set in the environment as an agent finds it."""
-    for name in ("SAGE_SANCTUM_ALLOW_DIRECT", "GATEWAY_SOCKET"):
+    for name in (
+        "SAGE_SANCTUM_ALLOW_DIRECT",
+        "GATEWAY_SOCKET",
+        "OSTIARY_GATEWAY_URL",
+        "SPIFFE_ENDPOINT_SOCKET",
+        "OSTIARY_GATEWAY_AUDIENCE",
+    ):
         monkeypatch.delenv(name, raising=False)
     for name, value in ostiary_gateway.environment.items():
         monkeypatch.setenv(name, value)

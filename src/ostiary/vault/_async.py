@@ -12,7 +12,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
+from .._api_key import hidden_text
 from .._io.aio import AsyncChannel, run_slow
+from .._io.sockets import deadline_after
 from .._retry import RetryPolicy
 from .._transport._async import AsyncFramedTransport
 from ..config import AddressLike, Limits
@@ -39,7 +41,7 @@ from .models import (
     Plaintext,
     Signature,
 )
-from .settings import VaultSettings
+from .settings import VaultSettings, key_file
 
 if TYPE_CHECKING:
     import ssl
@@ -98,16 +100,16 @@ class AsyncVaultClient:
         TCP address. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        if passphrase is not None:
-            passphrase = Secret(passphrase)
+        kept, file = hidden_text(passphrase), key_file(key_path)
+        del passphrase, key_path
         self._configure(
             VaultSettings.resolve(
                 agent_name,
                 socket_path=socket_path,
                 host=host,
                 port=port,
-                key_path=key_path,
-                passphrase=passphrase,
+                key_path=file,
+                passphrase=kept,
                 timeout=timeout,
                 max_retries=max_retries,
                 max_connections=max_connections,
@@ -221,13 +223,13 @@ class AsyncVaultClient:
         problem: OstiaryError | None = None
         try:
             lease_ids = self._leases.take()
-            until = time.monotonic() + release_timeout
+            until = deadline_after(release_timeout)
             for start in range(0, len(lease_ids), _MANY):
                 some = lease_ids[start : start + _MANY]
                 params = [self._routes.release_params(lease_id) for lease_id in some]
                 try:
                     results = await self._transport.call_open(
-                        self._routes.release, params, max(until - time.monotonic(), 0.001)
+                        self._routes.release, params, _left(until)
                     )
                 except OstiaryError as error:
                     problem = error
@@ -349,13 +351,14 @@ class AsyncVaultClient:
         for path in wanted:
             values.checked_path(path)
         routes = self._routes
+        until = self._transport.deadline(timeout)
         found: dict[str, str] = {}
         granted_ids: list[str] = []
         refusal: OstiaryError | None = None
         for start in range(0, len(wanted), _MANY):
             some = wanted[start : start + _MANY]
             params = [routes.retrieve_params(path, values.checked_ttl(ttl)) for path in some]
-            results = await self._transport.call_many(routes.retrieve, params, timeout)
+            results = await self._transport.call_many(routes.retrieve, params, _left(until))
             for path, result in zip(some, results, strict=True):
                 if isinstance(result, OstiaryError):
                     refusal = refusal or result
@@ -371,7 +374,7 @@ class AsyncVaultClient:
         if refusal is not None:
             found.clear()
             try:
-                await self._release_many(granted_ids, timeout)
+                await self._release_many(granted_ids, until)
             except VaultError:
                 pass  # still in the ledger: close tries again
             raise refusal
@@ -421,11 +424,11 @@ class AsyncVaultClient:
         )
         return result if isinstance(result, list) else result.leases or []
 
-    async def _release_many(self, lease_ids: Sequence[str], timeout: float | None) -> None:
+    async def _release_many(self, lease_ids: Sequence[str], until: float) -> None:
         for start in range(0, len(lease_ids), _MANY):
             some = lease_ids[start : start + _MANY]
             params = [self._routes.release_params(lease_id) for lease_id in some]
-            results = await self._transport.call_many(self._routes.release, params, timeout)
+            results = await self._transport.call_many(self._routes.release, params, _left(until))
             for lease_id, result in zip(some, results, strict=True):
                 if not isinstance(result, OstiaryError):
                     self._leases.forget(lease_id)
@@ -646,6 +649,10 @@ def _find_and_load(settings: VaultSettings) -> keys.AgentKey:
         passphrase=settings.passphrase,
     )
     return keys.load(path, passphrase=settings.passphrase)
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)
 
 
 def _log() -> Any:

@@ -14,7 +14,9 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 from weakref import WeakSet
 
+from .._api_key import hidden_text
 from .._io.blocking import Channel, run_slow
+from .._io.sockets import deadline_after
 from .._retry import RetryPolicy
 from .._transport._sync import FramedTransport
 from ..config import AddressLike, Limits
@@ -41,7 +43,7 @@ from .models import (
     Plaintext,
     Signature,
 )
-from .settings import VaultSettings
+from .settings import VaultSettings, key_file
 
 if TYPE_CHECKING:
     import ssl
@@ -97,16 +99,16 @@ class VaultClient:
         TCP address. `expected_uid` refuses a Unix socket whose server runs as somebody else.
         """
         # Hidden first: a traceback records the locals of every frame that raises.
-        if passphrase is not None:
-            passphrase = Secret(passphrase)
+        kept, file = hidden_text(passphrase), key_file(key_path)
+        del passphrase, key_path
         self._configure(
             VaultSettings.resolve(
                 agent_name,
                 socket_path=socket_path,
                 host=host,
                 port=port,
-                key_path=key_path,
-                passphrase=passphrase,
+                key_path=file,
+                passphrase=kept,
                 timeout=timeout,
                 max_retries=max_retries,
                 max_connections=max_connections,
@@ -202,14 +204,12 @@ class VaultClient:
         problem: OstiaryError | None = None
         try:
             lease_ids = self._leases.take()
-            until = time.monotonic() + release_timeout
+            until = deadline_after(release_timeout)
             for start in range(0, len(lease_ids), _MANY):
                 some = lease_ids[start : start + _MANY]
                 params = [self._routes.release_params(lease_id) for lease_id in some]
                 try:
-                    results = self._transport.call_open(
-                        self._routes.release, params, max(until - time.monotonic(), 0.001)
-                    )
+                    results = self._transport.call_open(self._routes.release, params, _left(until))
                 except OstiaryError as error:
                     problem = error
                     lost += len(lease_ids) - start
@@ -328,13 +328,14 @@ class VaultClient:
         for path in wanted:
             values.checked_path(path)
         routes = self._routes
+        until = self._transport.deadline(timeout)
         found: dict[str, str] = {}
         granted_ids: list[str] = []
         refusal: OstiaryError | None = None
         for start in range(0, len(wanted), _MANY):
             some = wanted[start : start + _MANY]
             params = [routes.retrieve_params(path, values.checked_ttl(ttl)) for path in some]
-            results = self._transport.call_many(routes.retrieve, params, timeout)
+            results = self._transport.call_many(routes.retrieve, params, _left(until))
             for path, result in zip(some, results, strict=True):
                 if isinstance(result, OstiaryError):
                     refusal = refusal or result
@@ -350,7 +351,7 @@ class VaultClient:
         if refusal is not None:
             found.clear()
             try:
-                self._release_many(granted_ids, timeout)
+                self._release_many(granted_ids, until)
             except VaultError:
                 pass  # still in the ledger: close tries again
             raise refusal
@@ -396,11 +397,11 @@ class VaultClient:
         )
         return result if isinstance(result, list) else result.leases or []
 
-    def _release_many(self, lease_ids: Sequence[str], timeout: float | None) -> None:
+    def _release_many(self, lease_ids: Sequence[str], until: float) -> None:
         for start in range(0, len(lease_ids), _MANY):
             some = lease_ids[start : start + _MANY]
             params = [self._routes.release_params(lease_id) for lease_id in some]
-            results = self._transport.call_many(self._routes.release, params, timeout)
+            results = self._transport.call_many(self._routes.release, params, _left(until))
             for lease_id, result in zip(some, results, strict=True):
                 if not isinstance(result, OstiaryError):
                     self._leases.forget(lease_id)
@@ -599,6 +600,10 @@ def _find_and_load(settings: VaultSettings) -> keys.AgentKey:
         passphrase=settings.passphrase,
     )
     return keys.load(path, passphrase=settings.passphrase)
+
+
+def _left(until: float) -> float:
+    return max(until - time.monotonic(), 0.001)
 
 
 def _log() -> Any:

@@ -13,15 +13,15 @@ import re
 import stat
 from typing import TYPE_CHECKING, Final, NoReturn, SupportsIndex, final
 
-from ostiary.errors import InvalidArgumentError, SecretExposureError
-from ostiary.secret import Secret
-
+from .._api_key import Unusable, hidden_text
+from ..errors import InvalidArgumentError, SecretExposureError
+from ..secret import Secret
 from .errors import KeyFileError, VaultArgumentError
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-__all__ = ["AgentKey", "find", "generate", "load", "save"]
+__all__ = ["AgentKey", "find", "generate", "load", "passphrase_of", "save"]
 
 # nacl, hashlib and pathlib are imported where they are used: together they cost more
 # than the rest of this package, and `import ostiary.vault` must not pay for a key that is
@@ -56,6 +56,7 @@ class AgentKey:
     def __init__(self, seed: Secret) -> None:
         """Take the 32-byte seed; `generate` and `load` are the usual ways here."""
         if not isinstance(seed, Secret) or len(seed.reveal_bytes()) != _SEED:
+            del seed  # a key all the same, and a traceback records the locals
             raise VaultArgumentError(f"an agent key is made from a Secret of {_SEED} bytes")
         self._expanded = _expand(seed)
         self._public_key = self._expanded.reveal_bytes()[_SEED:]
@@ -124,7 +125,9 @@ def find(
     exists, else `NAME.key`. An encrypted key without a passphrase is a `KeyFileError` even
     when a plain file stands beside it: which of the two is current cannot be guessed.
     """
-    passphrase = _hide(passphrase)
+    kept = hidden_text(passphrase)
+    del passphrase  # a traceback records the locals
+    secret = passphrase_of(kept)
     if key_path is not None:
         return _expand_user(key_path)
     if (
@@ -139,7 +142,7 @@ def find(
     home = _expand_user(directory)
     encrypted, plain = home / f"{agent_name}.key.enc", home / f"{agent_name}.key"
     if _exists(encrypted):
-        if passphrase:
+        if secret:
             return encrypted
         other = f", or key_path={str(plain)!r} to use the plain one" if _exists(plain) else ""
         raise _refused(encrypted, "is encrypted", _GIVE_A_PASSPHRASE + other)
@@ -158,7 +161,9 @@ def load(path: str | os.PathLike[str], *, passphrase: Secret | str | None = None
     The form is told by its length, not by the file's name. `passphrase` is used for the
     encrypted form alone. Raises `KeyFileError`, which names the file and what to do.
     """
-    passphrase = _hide(passphrase)
+    kept = hidden_text(passphrase)
+    del passphrase
+    secret = passphrase_of(kept)
     file = _expand_user(path)
     blob = _decode(_read(file))
     if blob is None:
@@ -178,9 +183,9 @@ def load(path: str | os.PathLike[str], *, passphrase: Secret | str | None = None
             )
         return key
     if size == _ENCRYPTED:
-        if not passphrase:
+        if not secret:
             raise _refused(file, "is encrypted", _GIVE_A_PASSPHRASE)
-        seed = _unseal(blob, passphrase)
+        seed = _unseal(blob, secret)
         if seed is None:
             raise _refused(
                 file, "does not open with this passphrase", "check the passphrase and the file"
@@ -205,11 +210,13 @@ def save(
     A file that exists is never touched. The client looks for `NAME.key`, or `NAME.key.enc`
     for the encrypted form.
     """
-    passphrase = _hide(passphrase)
-    if passphrase is not None and not passphrase:
+    kept = hidden_text(passphrase)
+    del passphrase
+    secret = passphrase_of(kept)
+    if secret is not None and not secret:
         raise VaultArgumentError("the passphrase is empty; leave it out to write a plain file")
     file = _expand_user(path)
-    text = _encode(key.seed() if passphrase is None else _seal(key.seed(), passphrase))
+    text = _encode(key.seed() if secret is None else _seal(key.seed(), secret))
     try:
         _make_private(file.parent)
         _write_new(file, text)
@@ -222,19 +229,19 @@ def save(
     return file
 
 
-def _hide(passphrase: Secret | str | None) -> Secret | None:
-    if passphrase is None:
+def passphrase_of(kept: Secret | Unusable | None) -> Secret | None:
+    """Return a copy of what `hidden_text` made of a passphrase.
+
+    Raises `VaultArgumentError` for what is no text, and for a `Secret` that was wiped.
+    """
+    if kept is None:
         return None
-    if isinstance(passphrase, Secret):
-        try:
-            bool(passphrase)
-        except InvalidArgumentError as error:  # wiped
-            raise VaultArgumentError(error.message) from None
-        return passphrase
-    if isinstance(passphrase, str):
-        # surrogatepass, so that no text fails here and leaves itself in an error.
-        return Secret(passphrase.encode("utf-8", "surrogatepass"))
-    raise VaultArgumentError(f"a passphrase is a str or a Secret, not {type(passphrase).__name__}")
+    if isinstance(kept, Unusable):
+        raise VaultArgumentError(f"a passphrase {kept.problem}")
+    try:
+        return Secret(kept)
+    except InvalidArgumentError as error:
+        raise VaultArgumentError(error.message) from None
 
 
 def _expand(seed: Secret) -> Secret:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import Final, Literal
+from typing import Final, Literal, cast
 
 import msgspec
 
+from .._api_key import Unusable, hidden_text
 from ..config import (
     DEFAULT_LIMITS,
     Address,
@@ -23,8 +24,9 @@ from ..config import (
 from ..errors import InvalidArgumentError
 from ..secret import Secret
 from .errors import VaultArgumentError
+from .keys import passphrase_of
 
-__all__ = ["DEFAULT_PORT", "VARIABLES", "Dialect", "VaultSettings"]
+__all__ = ["DEFAULT_PORT", "VARIABLES", "Dialect", "VaultSettings", "key_file"]
 
 DEFAULT_PORT: Final = 7600
 _TIMEOUT: Final = 30.0
@@ -71,8 +73,8 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
         socket_path: str | os.PathLike[str] | None = None,
         host: str | None = None,
         port: int | None = None,
-        key_path: str | os.PathLike[str] | None = None,
-        passphrase: str | Secret | None = None,
+        key_path: str | os.PathLike[str] | Unusable | None = None,
+        passphrase: str | Secret | Unusable | None = None,
         timeout: float | None = None,
         max_retries: int | None = None,
         max_connections: int | None = None,
@@ -82,8 +84,9 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
     ) -> VaultSettings:
         """Fill in what was not given; raise `VaultArgumentError` for what cannot be meant."""
         # Hidden first: a traceback records the locals of every frame that raises.
-        if passphrase is not None:
-            passphrase = Secret(passphrase)
+        kept, file = hidden_text(passphrase), key_file(key_path)
+        del passphrase, key_path
+        secret = passphrase_of(kept)
         if not isinstance(agent_name, str) or not agent_name:
             raise VaultArgumentError("agent_name must be the agent's registered name")
         if dialect not in {"flat", "dotted"}:
@@ -97,9 +100,9 @@ class VaultSettings(msgspec.Struct, frozen=True, kw_only=True):
             return cls(
                 agent_name=agent_name,
                 address=_address(socket_path, host, port, directory),
-                key_path=_key_path(key_path),
+                key_path=_key_path(file),
                 key_directory=os.path.join(directory, "keys"),
-                passphrase=setting(passphrase, VARIABLES["passphrase"], None, read=Secret),
+                passphrase=setting(secret, VARIABLES["passphrase"], None, read=Secret),
                 timeout=timeout_seconds(
                     setting(timeout, VARIABLES["timeout"], _TIMEOUT, read=timeout_seconds)
                 ),
@@ -153,15 +156,21 @@ def _address(
     return parse_address("unix://" + os.path.join(directory, "vault.sock"))
 
 
-def _key_path(given: str | os.PathLike[str] | None) -> str | None:
-    if given is None:
-        given = os.environ.get(KEY_PATH) or None
-    if given is None:
-        return None
-    path = os.fspath(given) if isinstance(given, (str, os.PathLike)) else ""
-    if not isinstance(path, str) or not path:
-        raise VaultArgumentError("key_path must be the path of a key file")
-    return os.path.expanduser(path)
+def key_file(given: object) -> str | Unusable | None:
+    """Return a key file's path; what is none, and may be the key itself, is hidden."""
+    if given is None or isinstance(given, Unusable):
+        return given
+    if isinstance(given, (str, os.PathLike)):
+        path: object = os.fspath(cast("str | os.PathLike[str]", given))
+        if isinstance(path, str) and path:
+            return os.path.expanduser(path)
+    return Unusable("must be the path of a key file")
+
+
+def _key_path(given: str | Unusable | None) -> str | None:
+    if isinstance(given, Unusable):
+        raise VaultArgumentError(f"key_path {given.problem}")
+    return given or os.path.expanduser(os.environ.get(KEY_PATH, "")) or None
 
 
 def _count(name: str, value: int | None, default: int, *, least: int = 1) -> int:

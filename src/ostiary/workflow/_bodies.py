@@ -14,6 +14,7 @@ from uuid import uuid4
 import msgspec
 
 from .. import errors as shared
+from .._calls.given import Checks, given, members, still
 from .._model import instants
 from .._route import encode_json
 from ..errors import adopt
@@ -43,15 +44,8 @@ M = TypeVar("M", bound=Model)
 _MOST_PER_PAGE: Final = 1000
 _MOST_PER_BATCH: Final = 1000
 
-
-def given(model: type[M], name: str, value: M | Mapping[str, Any]) -> Any:
-    """Return what is sent for a request: a `model`, or what a mapping of its fields says."""
-    return wire(accept(model, value, name=name))
-
-
-def members(**values: object) -> dict[str, object]:
-    """Return an object of the values that are given."""
-    return {name: value for name, value in values.items() if value is not None}
+_checks: Final = Checks(InvalidArgumentError)
+text, optional_text, whole = _checks.text, _checks.optional_text, _checks.whole
 
 
 def sealed(what: str, value: object) -> msgspec.Raw:
@@ -125,28 +119,6 @@ def batch(name: str, model: type[M], values: Iterable[M | Mapping[str, Any]] | N
     return found
 
 
-def text(name: str, value: object) -> str:
-    """Return text that is not empty."""
-    if isinstance(value, str) and value:
-        return value
-    kind = "empty" if isinstance(value, str) else type(value).__name__
-    raise InvalidArgumentError(f"{name} is text, not {kind}; nothing was sent")
-
-
-def optional_text(name: str, value: object) -> str | None:
-    """Return text, or None."""
-    return None if value is None else text(name, value)
-
-
-def whole(name: str, value: object, least: int, most: int) -> int:
-    """Return a whole number in its bounds."""
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
-        raise InvalidArgumentError(
-            f"{name} is a whole number from {least} to {most}; nothing was sent"
-        )
-    return value
-
-
 def moment(name: str, value: object) -> str | None:
     """Return a time as ISO 8601 text: text as it is given, a datetime with its offset."""
     if value is None:
@@ -178,13 +150,6 @@ def page(limit: int | None, cursor: str | None, **filters: object) -> dict[str, 
     if cursor is not None:
         query["cursor"] = cursor
     return query
-
-
-def still(kind: str, name: str, seen: Any) -> str:
-    """Say where something stood when the time for it was over."""
-    if seen is None:
-        return f"nothing was heard of {kind} {name}"
-    return f"{kind} {name} is still {seen.status}"
 
 
 def mapping(name: str, value: object) -> dict[str, Any] | None:

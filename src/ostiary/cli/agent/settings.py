@@ -18,7 +18,8 @@ _INPUT: Final = ("REPO_PATH", "REPO_REF", "REPO_URL")
 def settings(json: Json = False) -> None:
     """Show what the environment says to an agent: its run, its mode, its places, its limits.
 
-    API keys are shown as set or not set. Exits 1 when the environment contradicts itself.
+    Where it names no directories, `ostiary agent run` has its own, which its help names. API keys
+    are shown as set or not set. Exits 1 when the environment contradicts itself.
     """
     with reporting(json) as screen:
         # Here, because --help and completion need none of it.

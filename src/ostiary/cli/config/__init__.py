@@ -82,10 +82,11 @@ def show(profile: Profile = None, config_file: File = None, json: Json = False) 
         screen.table(
             ["domain", "setting", "value", "said by"],
             rows,
-            empty="nothing is configured",
+            empty="nothing is configured; for a running `ostiary dev` this does it: "
+            'eval "$(ostiary env)"',
             firm=("domain", "setting"),
         )
-        if found is None:
+        if found is None or found.profile is None:
             screen.note(f"no profile is used; the file would be {file}")
         else:
             screen.note(f"profile {found.profile} of {found.file}")

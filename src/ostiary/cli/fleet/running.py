@@ -117,7 +117,8 @@ def run(
         ),
     ] = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on: skip inputs whose result is in --out.")
+        bool,
+        typer.Option("--resume", help="Go on: skip inputs whose result, good or bad, is in --out."),
     ] = False,
     sarif: Annotated[
         Path | None,
@@ -160,7 +161,12 @@ def run(
             run_id=None if rows is None else rows.run_id,
             progress=screen.err.is_terminal,
         )
-        report = _run(fleet, source, rows)
+        try:
+            report = _run(fleet, source, rows)
+        except KeyboardInterrupt:
+            if out is not None:
+                screen.note(f"interrupted; --resume goes on behind the results in {out}")
+            raise
         if sarif is not None:
             report.write_sarif(sarif)
         _show(screen, report, 0 if rows is None else len(rows.done), out, sarif)
@@ -200,9 +206,11 @@ def _show(
                 "SARIF": sarif,
             }
         )
+    from ...fleet.errors import told
+
     for failure in report.failures[:_SHOWN_FAILURES]:
-        error = failure.error
-        screen.note(f"input {failure.id} failed: {type(error).__name__}: {error}")
+        assert failure.error is not None
+        screen.note(f"input {failure.id} failed: {told(failure.error)}")
     if report.failed > _SHOWN_FAILURES:
         screen.note(f"and {report.failed - _SHOWN_FAILURES:,} more")
 

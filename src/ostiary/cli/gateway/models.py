@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ...errors import InvalidArgumentError
+from ..clients import client_of
 from ..screen import counted
 from .session import ExitCodes, Json, Session, Timeout, read_input, session, write
 
@@ -129,7 +131,7 @@ def embed(
             )
             return
         on.screen.table(
-            ["TEXT", "DIMENSIONS", "BEGINS WITH"],
+            ["text", "dimensions", "begins with"],
             [
                 [
                     text if len(text) <= 40 else f"{text[:39]}\N{HORIZONTAL ELLIPSIS}",
@@ -139,15 +141,15 @@ def embed(
                 for text, vector in zip(given, found.vectors, strict=True)
             ],
             empty="",
-            right={"DIMENSIONS"},
-            firm={"BEGINS WITH"},
+            right={"dimensions"},
+            firm={"begins with"},
         )
 
 
-def _client(on: Session, timeout: float) -> GatewayClient:
+def _client(on: Session, timeout: float) -> AbstractContextManager[GatewayClient]:
     from ...gateway import GatewayClient
 
-    return GatewayClient(on.access, timeout=timeout)
+    return client_of(GatewayClient, on.screen.note, on.access, timeout=timeout)
 
 
 def _streamed(

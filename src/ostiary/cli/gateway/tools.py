@@ -52,17 +52,17 @@ def tools(
             on.screen.document(allowed if server is None else described)
         elif server is None:
             on.screen.table(
-                ["SERVER", "TOOLS"],
+                ["server", "tools"],
                 [[name, list(listed)] for name, listed in allowed.items()],
                 empty="this run's token lists no tools",
-                firm={"SERVER"},
+                firm={"server"},
             )
         else:
             on.screen.table(
-                ["TOOL", "ARGUMENTS", "DESCRIPTION"],
+                ["tool", "arguments", "description"],
                 [[one.name, arguments_of(one.input_schema), one.description] for one in described],
                 empty=f"{server} lists none of the tools that this run may call",
-                firm={"TOOL"},
+                firm={"tool"},
             )
 
 

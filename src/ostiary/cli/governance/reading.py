@@ -62,7 +62,7 @@ def explain(
     command_input: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JSON]", help="What it would be given, a JSON object.", show_default=False
+            metavar="JSON", help="What it would be given, a JSON object.", show_default=False
         ),
     ] = None,
 ) -> None:

@@ -142,7 +142,10 @@ def _given_key(options: Mapping[str, Any]) -> Secret | None:
 def _refuse(error: OstiaryError, options: Mapping[str, Any]) -> int:
     """Say what happened, on stderr and with --json on stdout too; return the exit code."""
     text = str(error)
-    if isinstance(error, AuthenticationError):
+    if isinstance(error, ConnectError):
+        text = text.partition("; ")[0] + "; start a server with `ostiary dev`, or say which one "
+        text += "with --base-url or OSTIARY_GOVERNANCE_URL"
+    elif isinstance(error, AuthenticationError):
         text += "; say which file holds it by --api-key-file (that of `ostiary dev` is "
         text += "~/.sanctum/governance.token)"
     print(f"{_MARK} {plain(text)}", file=sys.stderr)

@@ -173,7 +173,7 @@ def run(
     text: Annotated[
         str | None,
         typer.Argument(
-            metavar="[INPUT]",
+            metavar="INPUT",
             help="What it is to work on: text, or a JSON value.",
             show_default=False,
         ),

@@ -43,7 +43,7 @@ def metrics(
     on: Session,
     agent: Annotated[
         str | None,
-        typer.Argument(metavar="[AGENT]", help="Of this agent alone.", show_default=False),
+        typer.Argument(metavar="AGENT", help="Of this agent alone.", show_default=False),
     ] = None,
     prometheus: Annotated[
         bool, typer.Option("--prometheus", help="Print the text that Prometheus reads.")

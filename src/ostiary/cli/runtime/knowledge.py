@@ -50,7 +50,7 @@ def add_files(
     on: Session,
     files: Annotated[
         list[Path],
-        typer.Argument(metavar="FILE...", help="Text files; - is stdin.", show_default=False),
+        typer.Argument(metavar="FILE", help="Text files; - is stdin.", show_default=False),
     ],
     kind: Annotated[
         str, typer.Option("--type", metavar="TYPE", help="What they are, as in `search`.")

@@ -22,7 +22,7 @@ Name = Annotated[
 ]
 Optional = Annotated[
     str | None,
-    typer.Argument(metavar="[SERVER]", help="Only of this server.", show_default=False),
+    typer.Argument(metavar="SERVER", help="Only of this server.", show_default=False),
 ]
 
 
@@ -79,7 +79,7 @@ def add_one(
     command: Annotated[
         list[str],
         typer.Argument(
-            metavar="COMMAND...",
+            metavar="COMMAND",
             help="What starts it, behind `--`: no shell reads it.",
             show_default=False,
         ),

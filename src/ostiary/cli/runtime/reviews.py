@@ -125,7 +125,7 @@ def submit(
     files: Annotated[
         list[Path],
         typer.Argument(
-            metavar="FILE...",
+            metavar="FILE",
             help="A tool as JSON: `name`, `description`, `schema` and `provider`; - is stdin. A "
             "file may hold a list of tools.",
             show_default=False,

@@ -64,6 +64,8 @@ _LISTS: Final[Mapping[str, str]] = {
     "MCP_SERVER_NOT_FOUND": "mcp ls",
     "KNOWLEDGE_NOT_FOUND": "knowledge ls",
     "SCHEDULE_NOT_FOUND": "schedules ls",
+    "HTTP_INPUT_NOT_FOUND": "inputs ls",
+    "APPROVAL_NOT_FOUND": "approvals ls --all",
 }
 
 

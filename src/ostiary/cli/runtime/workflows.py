@@ -38,7 +38,7 @@ def run(
     parameters: Annotated[
         str | None,
         typer.Argument(
-            metavar="[JSON]", help="Its parameters: a JSON object, @FILE or -.", show_default=False
+            metavar="JSON", help="Its parameters: a JSON object, @FILE or -.", show_default=False
         ),
     ] = None,
     agent: Annotated[

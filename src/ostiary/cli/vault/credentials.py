@@ -125,7 +125,7 @@ def ls(
     prefix: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PREFIX]",
+            metavar="PREFIX",
             help="Only paths that begin with this.",
             autocompletion=credential_paths,
             show_default=False,

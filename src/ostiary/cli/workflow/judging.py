@@ -52,7 +52,7 @@ def approvals(
     on: Session,
     token: Annotated[
         str | None,
-        typer.Argument(metavar="[TOKEN]", help="Only this one, whole.", show_default=False),
+        typer.Argument(metavar="TOKEN", help="Only this one, whole.", show_default=False),
     ] = None,
     every: Annotated[
         bool, typer.Option("--all", help="Those too that were decided or have expired.")
@@ -124,7 +124,7 @@ def check(
     on: Session,
     action: Annotated[
         str | None,
-        typer.Argument(metavar="[ACTION]", help="What is to be done.", show_default=False),
+        typer.Argument(metavar="ACTION", help="What is to be done.", show_default=False),
     ] = None,
     risk: Annotated[
         str, typer.Option("--risk", metavar="TIER", help="low, medium, high or critical.")
@@ -277,7 +277,9 @@ def validate(
 ) -> None:
     """Have a change judged by validators. Exits 1 when the gate does not let it pass."""
     if not by:
-        raise typer.BadParameter("name at least one validator with --by; `crv ls` shows them")
+        raise typer.BadParameter(
+            "name at least one validator with --by; `ostiary workflow crv ls` shows them"
+        )
     commit: dict[str, Any] = {"id": gate, "data": _json(data, "the data")}
     if previous is not None:
         commit["previous_state"] = _json(previous, "the previous state")

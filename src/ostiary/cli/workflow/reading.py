@@ -65,6 +65,13 @@ def moment(text: str | None, option: str) -> str | None:
     if text is None:
         return None
     if (match := _AGO.fullmatch(text)) is None:
+        # Here, because --help and completion need none of it.
+        from ..._model.instants import understood
+
+        if understood(text) is None:
+            raise InvalidArgumentError(
+                f"{option} {text!r} is no time; write one as ISO 8601, or 15min, 2h, 3d ago"
+            )
         return text
     seconds = float(match[1]) * _SECONDS[match[2]]
     if seconds > _LONGEST_AGO:

@@ -111,7 +111,7 @@ def metrics(
     on: Session,
     name: Annotated[
         str | None,
-        typer.Argument(metavar="[NAME]", help="Of this metric alone.", show_default=False),
+        typer.Argument(metavar="NAME", help="Of this metric alone.", show_default=False),
     ] = None,
     since: Since = None,
     until: Until = None,

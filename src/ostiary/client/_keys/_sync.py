@@ -41,6 +41,8 @@ _PATIENCE: Final = 5.0
 # A key that is refused, and that the vault has no other for, is not asked about again so soon.
 _CALM: Final = 5.0
 
+_ENDED: Final = "the keys were given back already; make another object"
+
 _members: Final = decoder_of(dict[str, Any]).decode
 
 
@@ -80,7 +82,7 @@ class VaultKeys:
 
     def _lease(self, path: str, timeout: float) -> Lease:
         if self._closed:
-            raise ClientStateError("the keys were given back already; make another object")
+            raise ClientStateError(_ENDED)
         vault = self._vault() if callable(self._vault) else self._vault
         return vault.lease(path, ttl=self._ttl, timeout=timeout)
 
@@ -93,7 +95,7 @@ class VaultKeys:
         It never raises for a vault that is gone: leases end with their time.
         """
         self._closed = True
-        for held in self._paths.values():
+        for held in list(self._paths.values()):  # a client that is made meanwhile may add one
             held.give_back()
 
     def __enter__(self) -> Self:
@@ -118,12 +120,13 @@ class _Grant:
 class HeldPath:
     """What lies at one path of the vault, for as long as its lease lasts."""
 
-    __slots__ = ("__weakref__", "_calm", "_early", "_flight", "_grant", "_lease", "_path")
+    __slots__ = ("__weakref__", "_calm", "_early", "_ended", "_flight", "_grant", "_lease", "_path")
 
     def __init__(self, path: str, lease: Callable[[str, float], Lease]) -> None:
         """Hold nothing yet; `lease` makes one of a path and a timeout."""
         self._path = path
         self._lease = lease
+        self._ended = False
         self._flight: SingleFlight[_Grant] = SingleFlight()
         self.abandon()
         forget_after_fork(self)
@@ -157,6 +160,9 @@ class HeldPath:
             return held
         lease = self._lease(self._path, seconds_left(deadline))
         found = _Grant(lease.acquire())
+        if self._ended:  # while the vault was asked
+            _give_back(found)
+            raise ClientStateError(_ENDED)
         left = lease.remaining
         self._early = 0.0 if left == math.inf else left * random.uniform(*_EARLY)
         self._grant = found
@@ -184,7 +190,8 @@ class HeldPath:
         return True
 
     def give_back(self) -> None:
-        """Give the lease back, if one is held."""
+        """Give the lease back, if one is held, and have none from now on."""
+        self._ended = True
         held, self._grant = self._grant, None
         if held is not None:
             _give_back(held)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import msgspec
 
-from .instances import Filler, quoted, words
+from .instances import LONGEST, Filler, quoted, words
 from .wire import ChatBody, Message, Tool, invalid
 
 __all__ = ["EFFORTS", "MODELS", "Answer", "Call", "answer", "tokens"]
@@ -277,13 +277,14 @@ def _chosen(body: ChatBody, text: str) -> Tool | None:
     if body.tool_choice is not None and not isinstance(body.tool_choice, str):
         name = body.tool_choice.function.name
         return next(tool for tool in tools if tool.function.name == name)
+    text = text[:LONGEST]
     said = set(words(text))
     best: Tool | None = None
     most = 0
     for tool in tools:
         name = tool.function.name
         score = len(said & (set(words(_CAMEL.sub(" ", name).replace("_", " "))) - _EMPTY))
-        if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
+        if name in text and re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text):
             score += 1000 + len(name)
         if score > most:
             best, most = tool, score

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final, TypeGuard, final
 
-__all__ = ["Filler", "is_list", "is_object", "quoted", "words"]
+__all__ = ["LONGEST", "Filler", "is_list", "is_object", "quoted", "words"]
 
 _NUMBER: Final = re.compile(r"(?<![\w.])-?[0-9]{1,15}(?:\.[0-9]{1,15})?(?![\w])")
 _QUOTED: Final = re.compile(
@@ -23,7 +23,10 @@ _WORD: Final = re.compile(r"[^\W_]+")
 _DEEPEST: Final = 24
 _MOST: Final = 1000  # items or characters that a schema may ask for at the least
 _LARGEST: Final = 10_000  # values in one instance
-_LONGEST: Final = 20_000  # characters of a text that are looked through
+_LOOKS: Final = 200_000  # parts of a schema that are looked at, each time that they are
+LONGEST: Final = 20_000
+"""Characters of a text that are looked through."""
+
 _FORMATS: Final = {
     "date-time": "2026-01-02T03:04:05Z",
     "date": "2026-01-02",
@@ -41,7 +44,7 @@ _FORMATS: Final = {
 
 def quoted(text: str) -> list[str]:
     """Return what stands in quotes, in order."""
-    return [next(filter(None, match)) for match in _QUOTED.findall(text[:_LONGEST])]
+    return [next(filter(None, match)) for match in _QUOTED.findall(text[:LONGEST])]
 
 
 def words(text: str) -> list[str]:
@@ -54,7 +57,7 @@ class Filler:
     """One instance of `schema`, its root; references are looked up there."""
 
     def __init__(self, schema: dict[str, Any], text: str) -> None:
-        text = text[:_LONGEST]
+        text = text[:LONGEST]
         self._root = schema
         self._text = " ".join(text.split()) or "nothing was said"
         self._words = set(words(text))
@@ -62,6 +65,7 @@ class Filler:
         self._strings = iter(quoted(text))
         self._open: list[str] = []
         self._left = _LARGEST
+        self._looks = _LOOKS
 
     def fill(self) -> Any:
         """Return the instance; `ValueError` when the schema is none, or asks for too much."""
@@ -70,6 +74,11 @@ class Filler:
         except (TypeError, AttributeError, ValueError, RecursionError, OverflowError):
             pass
         raise ValueError("the schema cannot be read")
+
+    def _look(self, parts: int) -> None:
+        self._looks -= parts
+        if self._looks < 0:
+            raise ValueError("the schema is too large")
 
     def _value(self, schema: Any, depth: int) -> Any:
         self._left -= 1
@@ -96,6 +105,11 @@ class Filler:
         if is_list(parts):
             merged = {name: value for name, value in schema.items() if name != "allOf"}
             for part in parts:
+                self._look(
+                    sum(
+                        len(one) if is_object(one) or is_list(one) else 1 for one in merged.values()
+                    )
+                )
                 merged = _merge(merged, self._resolved(part))
             return self._value(merged, depth + 1)
         return self._typed(schema, depth)
@@ -123,7 +137,9 @@ class Filler:
         properties = schema.get("properties")
         found: dict[str, Any] = {}
         if is_object(properties):
-            required = schema.get("required") or ()
+            listed: Any = schema.get("required") or ()
+            self._look(len(properties) + len(listed))
+            required = frozenset(listed)
             for name, each in properties.items():
                 # Where it is deep, what may be left out is: schemas may contain themselves.
                 if name in required or (depth < _DEEPEST and not self._repeats(each)):
@@ -177,6 +193,7 @@ class Filler:
         return text.ljust(min(schema.get("minLength") or 0, _MOST), ".")
 
     def _one_of(self, values: list[Any]) -> Any:
+        self._look(len(values))
         for value in values:
             if isinstance(value, str) and value and set(words(value)) <= self._words:
                 return value
@@ -184,8 +201,11 @@ class Filler:
 
     def _branch(self, branches: list[Any], depth: int) -> Any:
         """Choose the first that says something, or null where the schema would repeat."""
-        nulls = [one for one in branches if is_object(one) and one.get("type") == "null"]
-        others = [one for one in branches if one not in nulls]
+        self._look(len(branches))
+        nulls: list[Any] = []
+        others: list[Any] = []
+        for one in branches:
+            (nulls if is_object(one) and one.get("type") == "null" else others).append(one)
         for one in others:
             if depth < _DEEPEST and not self._repeats(one):
                 return one
@@ -193,6 +213,7 @@ class Filler:
 
     def _repeats(self, schema: Any) -> bool:
         """Whether a schema leads back into one that is being filled."""
+        self._look(1)
         if not is_object(schema):
             return False
         if schema.get("$ref") in self._open or schema.get("$ref") == "#":

@@ -67,10 +67,6 @@ class Admission:
                 spelling.encode().lower() for spelling in (quote(socket_path, safe=""), quote(name))
             )
 
-    @property
-    def needs_token(self) -> bool:
-        return bool(self._tokens)
-
     def allowed_origin(self, headers: Iterable[tuple[bytes, bytes]]) -> bytes | None:
         """Return the listed origin a request comes from, or None."""
         for name, value in headers:

@@ -120,6 +120,10 @@ class Connection(H11Protocol):
 
     def cut(self) -> None:
         """End the connection now, in the middle of whatever it was sending."""
+        if self.cycle is not None:
+            # Or uvicorn says on the server's screen that an answer is not whole, as if it knew
+            # better.
+            self.cycle.disconnected = True
         self.transport.close()
 
     def abort(self) -> None:

@@ -198,8 +198,8 @@ _PATTERNS: Final[Mapping[str, tuple[re.Pattern[str], str]]] = {
         "a date and time such as 2026-01-31T12:00:00Z",
     ),
     "language": (re.compile(r"[a-zA-Z]{2}(?:-[a-zA-Z]{2})?"), "a language such as en-US"),
-    "mime": (re.compile(r".*[^/]+/.+", re.DOTALL), "a MIME type"),
-    "quad": (re.compile(r".*[0-9]+(?:\.[0-9]+){3}.*", re.DOTALL), "four numbers with dots"),
+    "mime": (re.compile(r".*?[^/]/.+", re.DOTALL), "a MIME type"),
+    "quad": (re.compile(r".*?[0-9](?:\.[0-9]+){3}.*", re.DOTALL), "four numbers with dots"),
 }
 
 # .NET consumers, GitHub's among them, read every integer as 32 bits.

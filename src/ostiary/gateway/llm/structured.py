@@ -44,7 +44,7 @@ __all__ = [
 ]
 
 _NO_NAME: Final = re.compile(r"[^A-Za-z0-9_-]+")
-_FENCED: Final = re.compile(r"```[a-z]*\s*\n(.*?)(?:\n\s*```|\Z)", re.DOTALL)
+_FENCED: Final = re.compile(r"```[a-z]*[^\S\n]*\n(.*?)(?:\n[^\S\n]*```|\Z)", re.DOTALL)
 _LONGEST_NAME: Final = 64
 _NAMED: Final = frozenset({"properties", "patternProperties", "$defs", "definitions"})
 _LITERAL: Final = frozenset({"default", "const", "enum", "examples", "required"})

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, TypeVar, final
 
 from ... import telemetry
 from ..._io import aio, aio_http
-from ..._io.sockets import deadline_after, seconds_left
+from ..._io.sockets import deadline_after
 from ..._retry import RetryBudget, RetryPolicy
 from ..._wire.http1 import Response
 from ...errors import OstiaryError, SizeLimitError, adopt, error_for_status
@@ -164,8 +164,12 @@ class AsyncAttempts:
             if again:
                 renewed = 1
             else:
-                delay = self._delay(
-                    failure, attempt - renewed, deadline, repeatable or given.keyed(lines)
+                delay = self._retry.delay(
+                    failure,
+                    attempt - renewed,
+                    deadline - time.monotonic(),
+                    self._budget,
+                    repeatable=repeatable or given.keyed(lines),
                 )
             if delay is None:
                 if result is not None and not check:
@@ -273,17 +277,6 @@ class AsyncAttempts:
         finally:
             result.close()
         return bytes(kept)
-
-    def _delay(
-        self, error: OstiaryError, attempt: int, deadline: float, repeatable: bool
-    ) -> float | None:
-        if not error.retryable:
-            return None
-        try:
-            left = seconds_left(deadline)
-        except OstiaryError:
-            return None
-        return self._retry.delay(error, attempt, left, self._budget, repeatable=repeatable)
 
 
 @final

@@ -11,7 +11,7 @@ from ..._io import blocking
 from ...errors import ConnectionLostError as AnyConnectionLostError
 from ...errors import OstiaryError, adopt
 from .. import _routes as routes
-from ..errors import FAMILY
+from ..errors import FAMILY, ConnectionLostError
 from ..models import WorkflowEvent
 
 if TYPE_CHECKING:
@@ -33,7 +33,8 @@ class WorkflowEvents:
     """One run's events: an iterator of `WorkflowEvent`, and a context manager that closes.
 
     `client.stream_workflow` makes it. Each event comes once and in order. It ends behind the
-    last event of the run, and can be iterated over once.
+    last event of the run, and can be iterated over once. `ConnectionLostError` is for a server
+    that has no more to tell of a run that has not ended.
     """
 
     __slots__ = (
@@ -48,6 +49,7 @@ class WorkflowEvents:
         "_sequence",
         "_source",
         "_timeout",
+        "_told",
         "_workflow_id",
     )
 
@@ -70,6 +72,7 @@ class WorkflowEvents:
         self._fruitless = 0
         self._quiet = 0
         self._reconnects = 0
+        self._told = False
 
     @property
     def last_event_id(self) -> str | None:
@@ -105,6 +108,7 @@ class WorkflowEvents:
                 if sequence and sequence <= self._sequence:
                     continue
                 self._sequence = sequence or self._sequence
+                self._told = True
                 if found.data.is_final:
                     self.close()
                 return found.data
@@ -141,6 +145,12 @@ class WorkflowEvents:
             # A server that goes away ends its streams in order too. One that has no more to
             # tell ends the next one at once.
             if trouble is None and self._quiet > 1:
+                if self._told:
+                    raise ConnectionLostError(
+                        "the server ends the stream before the run has ended; ask for the run's "
+                        "status, or stream again behind last_event_id",
+                        sent=True,
+                    )
                 return None
             self._fruitless += 1
             if trouble is not None and self._fruitless > _FRUITLESS:

@@ -11,7 +11,7 @@ import importlib.util
 import math
 import os
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Final, final
@@ -175,13 +175,13 @@ class Vectors:
         return gone
 
     def _remove(self, which: str, values: Sequence[Any]) -> int:
-        self._db.execute(
-            f"DELETE FROM passages WHERE item IN (SELECT number FROM items WHERE {which})",
+        rest = f"{which} RETURNING number"
+        gone: list[tuple[int]] = self._db.execute(
+            f"DELETE FROM items WHERE {rest}",  # nosec B608 # ours, or a Filter's
             tuple(values),
-        )
-        self._db.execute(f"DELETE FROM items WHERE {which}", tuple(values))
-        gone: int = self._db.changes()
-        return gone
+        ).fetchall()
+        self._db.executemany("DELETE FROM passages WHERE item = ?", gone)
+        return len(gone)
 
     def _put_passages(self, number: int, passages: Sequence[Passage], embedding: str) -> None:
         self._db.executemany(
@@ -196,17 +196,16 @@ class Vectors:
 
     def get(self, item_id: str) -> Item | None:
         """Return an item, or None."""
-        row = self._row(f"SELECT {_ITEM} FROM items WHERE id = ?", (item_id,))
-        return None if row is None else _item(row)
+        return next(self._select("id = ?", (item_id,)), None)
 
     def page(self, only: Filter, offset: int, limit: int) -> tuple[list[Item], int]:
         """Return some of what fits, by id, and how many there are."""
-        (total,) = self._row(f"SELECT COUNT(*) FROM items WHERE {only.sql}", tuple(only.values))
-        rows = self._db.execute(
-            f"SELECT {_ITEM} FROM items WHERE {only.sql} ORDER BY id LIMIT ? OFFSET ?",
-            (*self._bindings(only), limit, offset),
+        (total,) = self._row(
+            f"SELECT COUNT(*) FROM items WHERE {only.sql}",  # nosec B608 # a Filter binds values
+            only.values,
         )
-        return [_item(row) for row in rows], total
+        rest = f"{only.sql} ORDER BY id LIMIT ? OFFSET ?"
+        return list(self._select(rest, (*only.values, limit, offset))), total
 
     def search(
         self, vector: Sequence[float], only: Filter, *, threshold: float, limit: int
@@ -216,17 +215,16 @@ class Vectors:
         The most similar first, those equally similar by id.
         """
         # From the items to their passages, so that vectors which do not fit are not compared.
-        where = (
-            f"(SELECT number, id FROM items WHERE {only.sql}) AS i "
-            "CROSS JOIN passages AS p ON p.item = i.number"
+        source = (
+            "items AS i CROSS JOIN passages AS p ON p.item = i.number "
+            f"WHERE distance <= ? AND {only.sql}"
             if only
-            else "passages AS p"
+            else "passages WHERE distance <= ?"
         )
         best: dict[int, tuple[float, int, int]] = {}
         rows = self._db.execute(
-            "SELECT item, start, stop, distance FROM (SELECT item, start, stop, "
-            f"vec_distance_cosine(vector, ?) AS distance FROM {where}) WHERE distance <= ?",
-            (_packed(vector), *self._bindings(only), 1.0 - threshold + _HAIR),
+            f"SELECT item, start, stop, vec_distance_cosine(vector, ?) AS distance FROM {source}",  # nosec B608 # one of the two above
+            (_packed(vector), 1.0 - threshold + _HAIR, *only.values),
         )
         for number, start, stop, distance in rows:
             known = best.get(number)
@@ -240,7 +238,8 @@ class Vectors:
             nearest = best
         found = [
             Hit(item, round(1.0 - nearest[number][0], _DIGITS), *nearest[number][1:])
-            for number, item in self._items(nearest)
+            for number in nearest
+            for item in self._select("number = ?", (number,))
         ]
         found.sort(key=lambda hit: (-hit.similarity, hit.item.id))
         return found[:limit], len(best)
@@ -254,30 +253,18 @@ class Vectors:
 
     def stale(self, embedding: str, limit: int) -> list[Item]:
         """Return items with vectors of another embedding."""
+        other = "number IN (SELECT item FROM passages WHERE embedding <> ? LIMIT ?)"
+        return list(self._select(other, (embedding, limit)))
+
+    def _select(self, which: str, values: Sequence[Any]) -> Iterator[Item]:
         rows = self._db.execute(
-            f"SELECT {_ITEM} FROM items WHERE number IN "
-            "(SELECT item FROM passages WHERE embedding <> ? LIMIT ?)",
-            (embedding, limit),
+            f"SELECT id, content, metadata, embedding FROM items WHERE {which}",  # nosec B608 # as above
+            tuple(values),
         )
-        return [_item(row) for row in rows]
-
-    def _items(self, numbers: Iterable[int]) -> list[tuple[int, Item]]:
-        found: list[tuple[int, Item]] = []
-        for number in numbers:
-            row = self._row(f"SELECT {_ITEM} FROM items WHERE number = ?", (number,))
-            if row is not None:
-                found.append((number, _item(row)))
-        return found
-
-    @staticmethod
-    def _bindings(only: Filter) -> tuple[Any, ...]:
-        return tuple(only.values)
+        return map(_item, rows)
 
     def _row(self, statement: str, values: Sequence[Any] = ()) -> Any:
         return self._db.execute(statement, tuple(values)).fetchone()
-
-
-_ITEM: Final = "id, content, metadata, embedding"
 
 
 def _item(row: Any) -> Item:

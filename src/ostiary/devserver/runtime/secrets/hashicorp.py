@@ -16,7 +16,7 @@ from typing import Any, Final, TypeVar, final
 import msgspec
 
 from ...._decoders import decode_as
-from ....config import BaseUrl, Limits, TcpAddress
+from ....config import BaseUrl, Limits, TcpAddress, is_this_machine
 from ....errors import (
     APIError,
     ConnectError,
@@ -26,7 +26,6 @@ from ....errors import (
     RateLimitError,
     UnavailableError,
 )
-from ....gateway.endpoints import is_this_machine
 from ....http import AsyncPool
 from ....secret import Secret
 from ...clock import Clock

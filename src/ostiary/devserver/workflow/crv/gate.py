@@ -90,7 +90,8 @@ class Gate:
         try:
             return validate(commit)
         except Exception as error:  # noqa: BLE001 - a validator is anybody's code
-            _log.warning("validator %s failed: %r", name, error)
+            # Its kind alone: the message may quote the change.
+            _log.warning("validator %s failed: %s", name, type(error).__name__)
             return ValidationResult(
                 valid=False,
                 reason=f"validator {name!r} failed: {type(error).__name__}",

@@ -19,7 +19,9 @@ from ...._decoders import convert
 from ...._model import instants
 from ....workflow.enums import FailureTaxonomy
 from ....workflow.models import Commit, ValidationResult
+from . import schemas
 from .expressions import Expression, compiled
+from .schemas import Schema
 
 __all__ = ["KINDS", "Kind", "Validate", "set_up"]
 
@@ -114,11 +116,8 @@ def _schema(fields: dict[str, str], commit: Commit) -> ValidationResult:
     return _good()
 
 
-def _json_schema(schema: dict[str, Any], commit: Commit) -> ValidationResult:
-    import jsonschema
-
-    found = jsonschema.Draft202012Validator(schema)
-    for error in found.iter_errors(commit.data):  # pyright: ignore[reportUnknownMemberType]
+def _json_schema(schema: Schema, commit: Commit) -> ValidationResult:
+    for error in schema.iter_errors(commit.data):
         code = _MISSING if error.validator == "required" else _CONFLICT
         # The message of the library repeats the data; the path and the rule do not.
         return _bad(f"{error.json_path} does not keep the rule {error.validator!r}", code)
@@ -244,22 +243,10 @@ def _rules_of(consistency: Consistency) -> list[tuple[Rule, Expression]]:
     return [(rule, compiled(rule.predicate)) for rule in consistency.rules]
 
 
-def _schema_of(schema: dict[str, Any]) -> dict[str, Any]:
-    import jsonschema
-
-    try:
-        jsonschema.Draft202012Validator.check_schema(schema)
-    except jsonschema.SchemaError as error:
-        problem = f"at {error.json_path}: {error.message}"
-    else:
-        return schema
-    raise ValueError(problem)
-
-
 KINDS: Final[Mapping[str, Kind]] = {
     "not_null": Kind(Nothing, _not_null),
     "schema": Kind(dict[str, str], _schema, _types_of),
-    "json_schema": Kind(dict[str, Any], _json_schema, _schema_of),
+    "json_schema": Kind(dict[str, Any], _json_schema, schemas.compiled),
     "monotonic": Kind(Nothing, _monotonic),
     "max_size": Kind(MaxSize, _max_size),
     "statistical_bounds": Kind(Bounds, _statistical_bounds),

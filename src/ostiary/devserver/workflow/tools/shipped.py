@@ -23,6 +23,7 @@ import msgspec
 from ....workflow.enums import FailureTaxonomy
 from ...faults import Refusal
 from ...outbound import Limits, fetch, parse_target
+from ..crv import schemas
 from ..crv.expressions import compiled
 from . import sandbox
 from .call import Tool, ToolCall, ToolError, made
@@ -108,26 +109,18 @@ def _to_write(call: ToolCall) -> tuple[dict[str, Any], bytes]:
 
 def validate_schema(call: ToolCall) -> Any:
     """Return the data if it keeps a JSON Schema."""
-    import jsonschema
-    import referencing
-    from jsonschema.validators import validator_for
-
     schema = call.inputs.get("schema")
     if schema is None:
         schema = _json_file(call, call.inputs.get("schema_path", "schema.json"))
     data = _data(call)
     if not isinstance(schema, (dict, bool)):
         raise ToolError("a schema is an object", retry=False)
-    kind: Any = validator_for(cast("Any", schema), default=jsonschema.Draft202012Validator)
-    # An empty one: nothing that a schema points to is fetched.
-    known = cast("Any", referencing.Registry)()
     problem = ""
     errors: list[Any] = []
     try:
-        kind.check_schema(schema)
-        errors = list(kind(schema, registry=known).iter_errors(data))
-    except jsonschema.SchemaError as error:
-        problem = f"the schema is none: {error.message}"
+        errors = list(schemas.compiled(cast("Any", schema)).iter_errors(data))
+    except schemas.SchemaError as error:
+        problem = f"the schema is none: {error}"
     except RecursionError:
         problem = "the schema or the data is nested too deeply"
     except Exception as error:  # noqa: BLE001 - a pattern, a reference: the schema's own mistakes
