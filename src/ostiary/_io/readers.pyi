@@ -1,8 +1,17 @@
+from asyncio import AbstractEventLoop
+from typing import final
+
+from typing_extensions import disjoint_base
+
+@disjoint_base
 class Reader:
     """What reads from a descriptor."""
 
     def read(self) -> None:
         """Read what has come; the loop's call where it watches each descriptor."""
 
+@final
 class Readers:
     """The descriptors of a pool in which one event loop looks for bytes."""
+
+    def __init__(self, loop: AbstractEventLoop) -> None: ...
