@@ -57,6 +57,7 @@ SAMPLES: dict[str, object] = {
     "cycle": ("a", "b", "a"),
     "last": {"status": "running"},
     "approval": {"status": "denied"},
+    "began": False,
 }
 
 

@@ -1,9 +1,6 @@
 from asyncio import AbstractEventLoop
 from typing import final
 
-from typing_extensions import disjoint_base
-
-@disjoint_base
 class Reader:
     """What reads from a descriptor."""
 
