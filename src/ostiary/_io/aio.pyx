@@ -16,7 +16,7 @@ from .._wire.framer cimport HEADER, read_u32
 from .._wire.outbox cimport Outbox
 from .._wire.rpc cimport Method, Place, locate
 from .._wire.slab cimport Slab, borrow, give_back, unpinned
-from .sockets cimport fork_count, hear_out, lost, now, sys_recv, sys_send
+from .sockets cimport fork_count, hear_out, lost, now, say_farewell, sys_recv, sys_send
 
 from collections.abc import Coroutine
 from types import CoroutineType
@@ -410,17 +410,13 @@ cdef class AsyncChannel:
         cdef:
             _Pending pending
             dict waiting = self._pending
-            bytes records
         if self._fd < 0:
             return 0
         if not self._loop.is_closed():
             self._loop.remove_reader(self._fd)
             if self._writer_added:
                 self._loop.remove_writer(self._fd)
-        # The collector may have come to the socket first.
-        if self._tls is not None and self._sock.fileno() >= 0:
-            records = self._tls.farewell()
-            sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+        say_farewell(self._tls, self._sock)
         self._fd = -1
         self._sock.close()
         if self._timer is not None:

@@ -27,6 +27,7 @@ from .sockets cimport (
     lost,
     now,
     out_of_time,
+    say_farewell,
     sys_peek,
     sys_recv,
     sys_send,
@@ -430,19 +431,14 @@ cdef class AsyncHttpConnection(Reader):
 
     cdef int shut(self) except -1:
         """Close the socket and free its place in the pool; idempotent."""
-        cdef:
-            bytes records
-            int fd = self._fd
+        cdef int fd = self._fd
         if fd < 0:
             return 0
         self._fd = -1
         self._readers.remove(fd)
         if self._writing and not self._loop.is_closed():
             self._loop.remove_writer(fd)
-        # The collector may have come to the socket first.
-        if self._tls is not None and self._sock.fileno() >= 0:
-            records = self._tls.farewell()
-            sys_send(fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+        say_farewell(self._tls, self._sock)
         self._sock.close()
         # It is bound to this object: without it that ends with its last reference.
         self._writable_call = None
@@ -708,11 +704,11 @@ cdef class AsyncHttpPool:
         )
         connection._out = Outbox()
         connection._writable_call = connection._writable
-        connection._fd = sock.fileno()
-        self._connections.add(connection)
         if self._readers is None:
             self._readers = Readers(self._loop)
         connection._readers = self._readers
+        connection._fd = sock.fileno()
+        self._connections.add(connection)
         self._readers.add(connection._fd, connection)
         # Another connection may have served it meanwhile.
         if self._bound.pop(exchange, self) is None:

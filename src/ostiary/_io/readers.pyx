@@ -10,6 +10,8 @@ cimport cython
 cdef extern from * nogil:
     """
     #include <unistd.h>
+    /* What is ready beyond these is so in the loop's next turn as well. */
+    #define OSTIARY_BATCH 128
     #ifdef __linux__
     #include <sys/epoll.h>
     static inline int ostiary_epoll(void) { return epoll_create1(EPOLL_CLOEXEC); }
@@ -17,29 +19,26 @@ cdef extern from * nogil:
         struct epoll_event event = {.events = EPOLLIN, .data = {.fd = fd}};
         return epoll_ctl(epoll, watched ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
     }
-    static inline int ostiary_epoll_ready(int epoll, int *ready, int most) {
-        struct epoll_event events[128];
-        int count = epoll_wait(epoll, events, most < 128 ? most : 128, 0);
+    static inline int ostiary_epoll_ready(int epoll, int *ready) {
+        struct epoll_event events[OSTIARY_BATCH];
+        int count = epoll_wait(epoll, events, OSTIARY_BATCH, 0);
         for (int at = 0; at < count; at++) ready[at] = events[at].data.fd;
         return count;
     }
     #else
     static inline int ostiary_epoll(void) { return -1; }
     static inline int ostiary_epoll_set(int epoll, int fd, int watched) { return -1; }
-    static inline int ostiary_epoll_ready(int epoll, int *ready, int most) { return 0; }
+    static inline int ostiary_epoll_ready(int epoll, int *ready) { return 0; }
     #endif
     """
+    enum: BATCH "OSTIARY_BATCH"
     int sys_epoll "ostiary_epoll"()
     int sys_epoll_set "ostiary_epoll_set"(int epoll, int fd, bint watched)
-    int sys_epoll_ready "ostiary_epoll_ready"(int epoll, int *ready, int most)
+    int sys_epoll_ready "ostiary_epoll_ready"(int epoll, int *ready)
     int sys_close "close"(int fd)
 
 cdef extern from "Python.h":
     object PyErr_SetFromErrno(object kind)
-
-cdef enum:
-    # What is ready beyond these is so in the loop's next turn as well.
-    BATCH = 128
 
 
 cdef class Reader:
@@ -126,7 +125,7 @@ cdef class Readers:
         """Have each read that can. One that raises leaves the others to the loop's next turn."""
         cdef:
             int ready[BATCH]
-            int count = sys_epoll_ready(self._epoll, ready, BATCH)
+            int count = sys_epoll_ready(self._epoll, ready)
             int at
         for at in range(count):
             # The one before it may have closed it.

@@ -62,6 +62,7 @@ cdef unsigned int fork_count    # how many forks lie between this process and th
 
 cdef int wait(int fd, bint writing, bint reading, double deadline) except -1
 cdef int hear_out(object sock, int fd) except -1
+cdef int say_farewell(object tls, object sock) except -1
 cdef object out_of_time()
 cdef object too_quiet(bint idle, double idle_timeout)
 cdef object lost(str doing, int error, bint sent)

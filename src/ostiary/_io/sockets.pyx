@@ -3,6 +3,7 @@
 No frames here and no event loop. Neighbours: `blocking` and `aio`.
 """
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.exc cimport PyErr_CheckSignals
 from libc.errno cimport EINTR, errno
 
@@ -101,6 +102,19 @@ cdef int hear_out(object sock, int fd) except -1:
                 return 0
     except (OSError, DeadlineError):
         return 0
+
+
+cdef int say_farewell(object tls, object sock) except -1:
+    """End a TLS session in order before its socket is closed, as far as the kernel takes it."""
+    cdef:
+        bytes records
+        int fd
+    if tls is not None:
+        fd = sock.fileno()
+        if fd >= 0:     # the collector may have come to the socket first
+            records = tls.farewell()
+            sys_send(fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+    return 0
 
 
 def deadline_after(timeout):

@@ -13,7 +13,17 @@ from libc.string cimport memcpy
 
 from .._wire.outbox cimport Outbox
 from .._wire.slab cimport Slab, give_back
-from .sockets cimport fork_count, lost, now, sys_peek, sys_recv, sys_send, sys_send_both, wait
+from .sockets cimport (
+    fork_count,
+    lost,
+    now,
+    say_farewell,
+    sys_peek,
+    sys_recv,
+    sys_send,
+    sys_send_both,
+    wait,
+)
 
 import errno as errors_by_name
 import os
@@ -276,17 +286,10 @@ cdef class Stream:
 
     def _shut(self):
         """Close the socket; idempotent. In a forked child only the descriptor is dropped."""
-        cdef bytes records
         if self._fd < 0 or self._sock is None:
             return
-        # The collector may have come to the socket first.
-        if (
-            self._born == fork_count
-            and self._tls is not None
-            and self._sock.fileno() >= 0
-        ):
-            records = self._tls.farewell()
-            sys_send(self._fd, PyBytes_AS_STRING(records), PyBytes_GET_SIZE(records))
+        if self._born == fork_count:
+            say_farewell(self._tls, self._sock)
         self._fd = -1
         try:
             self._sock.close()

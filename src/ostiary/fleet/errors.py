@@ -49,7 +49,7 @@ class WorkTimeoutError(FleetError, TimeoutError):
     `began` is False for a function that had no thread in all that time.
     """
 
-    began: bool = True
+    began: bool
 
     def __init__(self, message: str = "", *, began: bool = True) -> None:
         super().__init__(message)
