@@ -104,11 +104,11 @@ def streams(*pieces: bytes | str, ends: bool = True) -> Callable[[Exchange], obj
 
     def answer(exchange: Exchange) -> None:
         exchange.start_events()
-        for piece in pieces:
-            exchange.chunk(piece)
         if ends:
-            exchange.end_chunks()
+            exchange.last_chunks(*pieces)
         else:
+            for piece in pieces:
+                exchange.chunk(piece)
             exchange.link.stall()
 
     return answer

@@ -14,6 +14,7 @@ from urllib.parse import quote
 
 from tests.transport.peer import Connection, Gone, Peer
 
+END = b"0\r\n\r\n"
 REASONS = {200: "OK", 204: "No Content", 304: "Not Modified", 404: "Not Found"}
 
 
@@ -83,16 +84,30 @@ class Exchange:
         self.raw(head(status, [("Transfer-Encoding", "chunked"), *lines]))
 
     def chunk(self, data: bytes | str) -> None:
-        data = data.encode() if isinstance(data, str) else data
-        self.raw(b"%x\r\n%s\r\n" % (len(data), data))
+        self.raw(framed(data))
+
+    def last_chunks(self, *pieces: bytes | str) -> None:
+        """Send these and the end of the body, which is in one piece with the last of them.
+
+        A blocking client does not wait long for an end that comes by itself.
+        """
+        for piece in pieces[:-1]:
+            self.chunk(piece)
+        self.raw(b"".join(map(framed, pieces[-1:])) + END)
 
     def end_chunks(self) -> None:
-        self.raw(b"0\r\n\r\n")
+        self.raw(END)
 
 
 def head(status: int, headers: Sequence[tuple[str, str]]) -> bytes:
     lines = "".join(f"{name}: {value}\r\n" for name, value in headers)
     return f"HTTP/1.1 {status} {REASONS.get(status, 'Status')}\r\n{lines}\r\n".encode("latin-1")
+
+
+def framed(data: bytes | str) -> bytes:
+    """Return a chunk of a body."""
+    data = data.encode() if isinstance(data, str) else data
+    return b"%x\r\n%s\r\n" % (len(data), data)
 
 
 def answer(

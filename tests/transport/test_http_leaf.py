@@ -439,10 +439,18 @@ class TestStreams:
             gc.collect()
             pool.until(lambda: pool.raw.open_connections == 0)
 
-    @pytest.mark.parametrize("late", [0.0, 0.02])
+    @pytest.mark.parametrize(
+        ("late", "later"), [(0.0, 0.0), (0.0, 0.001), (0.02, 0.0)], ids=["at-once", "apart", "late"]
+    )
     def test_the_end_behind_the_last_event_saves_the_connection(
-        self, leaf: Callable[..., Leaf], http: Callable[..., HttpPeer], late: float
+        self,
+        leaf: Callable[..., Leaf],
+        http: Callable[..., HttpPeer],
+        late: float,
+        later: float,
     ) -> None:
+        """Also an end that comes piece by piece."""
+
         def serve(exchange: Exchange) -> None:
             while True:
                 exchange.request()
@@ -451,6 +459,7 @@ class TestStreams:
                 exchange.chunk("data: [DONE]\n\n")
                 time.sleep(late)
                 exchange.chunk(": bye\n\n")
+                time.sleep(later)
                 exchange.end_chunks()
 
         peer = http(serve)

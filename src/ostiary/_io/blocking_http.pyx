@@ -408,12 +408,13 @@ cdef class ResponseStream:
             return
         try:
             outcome = connection._reader.advance(connection._slab)
-            while outcome == NEED and grace > 0:
-                outcome = connection.pull(deadline)
-            if outcome == NEED:
+            if outcome == NEED and grace <= 0:
                 outcome = connection._heard(0)
-            while outcome == PIECE:
-                outcome = connection._reader.advance(connection._slab)
+            while outcome == PIECE or (outcome == NEED and now() < deadline):
+                if outcome == PIECE:
+                    outcome = connection._reader.advance(connection._slab)
+                else:
+                    outcome = connection.pull(deadline)
             if outcome == WHOLE:
                 self._finish()
                 return
