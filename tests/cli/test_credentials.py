@@ -172,7 +172,7 @@ def test_no_command_but_get_shows_a_value(served: Any) -> None:
 def test_no_option_takes_a_secret() -> None:
     from typer.main import get_command
 
-    from ostiary.cli.app import app
+    from ostiary.cli.app import tree
 
     def walk(command: Any, path: str) -> list[tuple[str, Any]]:
         found = [(path, parameter) for parameter in command.params]
@@ -180,7 +180,7 @@ def test_no_option_takes_a_secret() -> None:
             found += walk(below, f"{path} {name}")
         return found
 
-    parameters = walk(get_command(app), "ostiary")
+    parameters = walk(get_command(tree()), "ostiary")
     assert len(parameters) > 60, "the walk goes through every command"
     for path, parameter in parameters:
         if parameter.name in {"passphrase", "passphrase_stdin"}:

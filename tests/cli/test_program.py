@@ -13,11 +13,12 @@ from typing import Any
 
 import pytest
 from rich.console import Console
+from typer.core import TyperGroup
 from typer.main import get_command
 from typer.testing import CliRunner
 
 from ostiary import __version__
-from ostiary.cli.app import app
+from ostiary.cli.app import tree
 from ostiary.cli.screen import Screen, ago, plain
 from ostiary.errors import InvalidArgumentError
 
@@ -74,15 +75,39 @@ def test_help_says_something_of_every_command_and_parameter() -> None:
             found += walk(below, (*words, name))
         return found
 
-    commands = walk(get_command(app), ())
+    commands = walk(get_command(tree()), ())
     assert len(commands) > 20
     for words, command in commands:
-        done = CliRunner().invoke(app, [*words, "--help"])
+        done = CliRunner().invoke(tree(*words[:1]), [*words, "--help"])
         assert done.exit_code == 0, words
         assert "Usage: " in done.output
         assert command.help, words
         for parameter in command.params:
             assert parameter.help, (words, parameter.name)
+
+
+def test_a_command_loads_its_own_branch_alone(tmp_path: Path) -> None:
+    """The whole tree takes twice as long, at every command."""
+
+    def branches(*words: str) -> list[str]:
+        whole = get_command(tree(*words))
+        assert isinstance(whole, TyperGroup)
+        return list(whole.commands)
+
+    names = branches()
+    # A word that is no command gets the whole tree, for its suggestions.
+    assert branches("valt") == names
+    for name in names:
+        assert branches(name) == [name]
+    code = (
+        "import sys; from ostiary.cli import main; sys.argv[1:] = ['vault', 'ls', '--help']; "
+        "main(); print(*sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(done.stdout.split())
+    assert "ostiary.cli.vault" in loaded
+    others = {name for name in names if name not in {"vault", "env"}}
+    assert not {f"ostiary.cli.{name}" for name in others} & loaded
 
 
 @pytest.mark.parametrize(

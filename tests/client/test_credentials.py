@@ -20,7 +20,7 @@ from typer.testing import CliRunner
 
 from ostiary import AsyncOstiary, Ostiary
 from ostiary._api_key import Reference, hidden, key_problem
-from ostiary.cli.app import app
+from ostiary.cli.app import tree
 from ostiary.client import AsyncVaultKeys, VaultKeys
 from ostiary.client._keys import _async as _keys_async
 from ostiary.client._keys import _sync as _keys_sync
@@ -690,10 +690,10 @@ def test_a_command_takes_a_reference(vault: RunningVault, monkeypatch: pytest.Mo
     monkeypatch.setenv("OSTIARY_VAULT_AGENT", "commands")
     monkeypatch.setenv("OSTIARY_WORKFLOW_URL", vault.workflow_unix_url)
     monkeypatch.setenv("OSTIARY_WORKFLOW_API_KEY", "vault:services/workflow")
-    done = CliRunner().invoke(app, ["workflow", "ls", "--json"])
+    done = CliRunner().invoke(tree("workflow"), ["workflow", "ls", "--json"])
     assert done.exit_code == 0, done.output
     monkeypatch.setenv("OSTIARY_WORKFLOW_API_KEY", "vault:services/nothing")
-    done = CliRunner().invoke(app, ["workflow", "ls", "--json"])
+    done = CliRunner().invoke(tree("workflow"), ["workflow", "ls", "--json"])
     assert done.exit_code != 0
     assert "vault:services/nothing refers to cannot be had" in done.output
     assert vault.admin.lease_list() == []
