@@ -6,6 +6,7 @@ to all of them. Nothing is judged here; `gates` does that.
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import random
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -194,6 +196,15 @@ def _child(case: Case, python: str, work: Work, where: Cores, library: Path) -> 
     return Sample(**found)
 
 
+@dataclass(frozen=True, slots=True)
+class _Turn:
+    """A case with one of the libraries, in one of the rounds."""
+
+    round: int
+    case: Case
+    side: int
+
+
 def run(
     cases: Sequence[Case],
     tools: Mapping[str, str],
@@ -208,31 +219,47 @@ def run(
 
     `progress` hears of (done, all, what runs now). With several libraries a case runs with one
     right after the other, in either order. What a library after the first cannot do is left out.
+    A smoke run, which measures nothing, has as many cases under way as there are cores.
     """
-    where = cores()
+    where = Cores(None, None) if smoke else cores()
     shuffled = random.Random(seed)
     found = [{case.name: Result(case) for case in cases} for _ in libraries]
-    sides = list(zip(found, libraries, strict=True))
-    total, done = rounds * len(cases) * len(sides), 0
-    for number in range(rounds):
-        for case in shuffled.sample(cases, len(cases)):
-            for results, library in shuffled.sample(sides, len(sides)):
-                progress(done, total, f"round {number + 1}/{rounds}  {case.name}")
-                done += 1
-                result = results[case.name]
-                if result.unavailable:
-                    continue
-                try:
-                    count = case.smoke if smoke else case.count
-                    one = run_case(case, count, where, tools, library)
-                except CaseFailed as error:
-                    if library == libraries[0]:
-                        raise
-                    # A case that is newer than that library.
-                    one = str(error)
-                if isinstance(one, str):
-                    result.unavailable = one
-                else:
-                    result.samples.append(one)
-    progress(total, total, "")
+    turns = [
+        _Turn(number, case, side)
+        for number in range(1, rounds + 1)
+        for case in shuffled.sample(cases, len(cases))
+        for side in shuffled.sample(range(len(libraries)), len(libraries))
+    ]
+    begun = itertools.count()
+
+    def take(turn: _Turn) -> None:
+        case, result = turn.case, found[turn.side][turn.case.name]
+        progress(next(begun), len(turns), f"round {turn.round}/{rounds}  {case.name}")
+        if result.unavailable:
+            return
+        try:
+            calls = case.smoke if smoke else case.count
+            one = run_case(case, calls, where, tools, libraries[turn.side])
+        except CaseFailed as error:
+            if turn.side == 0:
+                raise
+            # A case that is newer than that library.
+            one = str(error)
+        if isinstance(one, str):
+            result.unavailable = one
+        else:
+            result.samples.append(one)
+
+    if smoke:
+        with ThreadPoolExecutor(os.cpu_count()) as places:
+            try:
+                for _ in places.map(take, turns):
+                    pass
+            except BaseException:
+                places.shutdown(cancel_futures=True)
+                raise
+    else:
+        for turn in turns:
+            take(turn)
+    progress(len(turns), len(turns), "")
     return found

@@ -19,8 +19,13 @@ T = TypeVar("T")
 
 # No deadline: tests must not depend on how fast the machine is.
 settings.register_profile("default", deadline=None, max_examples=100)
+# Always the same examples where a change is judged: it is not to fail for what others find.
 settings.register_profile(
-    "ci", deadline=None, max_examples=200, suppress_health_check=[HealthCheck.too_slow]
+    "ci",
+    deadline=None,
+    max_examples=100,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.register_profile("quick", deadline=None, max_examples=20)
 settings.load_profile(
@@ -32,6 +37,16 @@ ROOT = Path(__file__).resolve().parent.parent
 # What a shell starts in the background ignores Ctrl-C, and so would every process of a test.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_collections() -> None:
+    """Have what is loaded by now looked through by no collection: many tests make several.
+
+    For good: unfreezing would have the next module's first collection go through all of it.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 class Run(Protocol):

@@ -76,15 +76,6 @@ def sharers(request: pytest.FixtureRequest) -> Iterator[Sharers]:
         made.close()
 
 
-@pytest.fixture(scope="module", autouse=True)
-def quick_collections() -> Iterator[None]:
-    """Have what is loaded by now looked through by no collection: each test makes two."""
-    gc.collect()
-    gc.freeze()
-    yield
-    gc.unfreeze()
-
-
 @pytest.fixture
 def peer() -> Iterator[HttpPeer]:
     with HttpPeer(answering, "tcp") as one:

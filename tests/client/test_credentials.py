@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import math
 import os
 import pickle
@@ -55,11 +54,7 @@ WRONG = ["dict", "bytes", "list"]
 def vault() -> Iterator[RunningVault]:
     with running(tcp=False) as one:
         one.admin.audit(limit=1)  # its files are opened before anybody counts descriptors
-        # What is loaded by now is looked through by no collection: each test makes two.
-        gc.collect()
-        gc.freeze()
         yield one
-        gc.unfreeze()
 
 
 class World:

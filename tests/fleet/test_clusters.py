@@ -76,6 +76,7 @@ def test_ray(bare: Path) -> None:
 @needs("distributed")
 def test_a_scheduler_that_is_not_there() -> None:
     import dask
+    import distributed  # noqa: F401  (its own settings come with it, and would go with ours)
 
     with (
         dask.config.set({"distributed.comm.timeouts.connect": "0.5s"}),
