@@ -5,18 +5,19 @@ A command costs what is imported for it, so that the tree can be had with one br
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Callable
+from importlib import import_module
 from typing import Final
 
 import typer
 
-from .domains import DOMAINS, Domain
+from .domains import DOMAINS
 from .options import Version
-from .screen import Screen
-from .session import Json
 
 __all__ = ["tree"]
+
+# Each is a module beside this one, with a function of the same name or with `commands`.
+_COMMANDS: Final = ("dev", "env", "doctor", "version")
+_GROUPS: Final = ("fleet", *(domain.name for domain in DOMAINS))
 
 
 def tree(branch: str | None = None) -> typer.Typer:
@@ -34,70 +35,15 @@ def tree(branch: str | None = None) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    growing = {branch: _BRANCHES[branch]} if branch in _BRANCHES else _BRANCHES
-    for grow in growing.values():
-        grow(app)
+    names = (*_COMMANDS, *_GROUPS)
+    for name in (branch,) if branch in names else names:
+        module = import_module(f".{name}", __package__)
+        if name in _COMMANDS:
+            app.command(name)(getattr(module, name))
+        else:
+            app.add_typer(module.commands, name=name)
     return app
 
 
 def _root(version: Version = False) -> None:
     pass
-
-
-def show_version(json: Json = False) -> None:
-    """Show the versions of ostiary and Python, and the platform."""
-    from .. import __version__ as package_version
-
-    if json:
-        Screen(json=True).document(
-            {
-                "ostiary": package_version,
-                "python": platform.python_version(),
-                "platform": platform.platform(),
-            }
-        )
-    else:
-        print(f"ostiary {package_version}")
-        print(f"Python {platform.python_version()} on {platform.platform()}")
-
-
-def _dev(app: typer.Typer) -> None:
-    from .dev import dev
-
-    app.command("dev")(dev)
-
-
-def _env(app: typer.Typer) -> None:
-    from .env import env
-
-    app.command("env")(env)
-
-
-def _doctor(app: typer.Typer) -> None:
-    from .doctor import doctor
-
-    app.command("doctor")(doctor)
-
-
-def _version(app: typer.Typer) -> None:
-    app.command("version")(show_version)
-
-
-def _fleet(app: typer.Typer) -> None:
-    from . import fleet
-
-    app.add_typer(fleet.commands, name="fleet")
-
-
-def _of(domain: Domain) -> Callable[[typer.Typer], None]:
-    return lambda app: app.add_typer(domain.commands, name=domain.name)
-
-
-_BRANCHES: Final[dict[str, Callable[[typer.Typer], None]]] = {
-    "dev": _dev,
-    "env": _env,
-    "doctor": _doctor,
-    "version": _version,
-    "fleet": _fleet,
-    **{domain.name: _of(domain) for domain in DOMAINS},
-}
