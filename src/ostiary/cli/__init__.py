@@ -22,6 +22,9 @@ def main() -> int:
     _ready_streams()
     try:
         from .app import tree
+
+        # Any command but a misspelt one needs no more than its own branch.
+        app = tree(*sys.argv[1:2])
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in {"typer", "rich"}:
@@ -34,8 +37,7 @@ def main() -> int:
     code = 0
     try:
         try:
-            # Any command but a misspelt one needs no more than its own branch.
-            tree(*sys.argv[1:2])(prog_name="ostiary")
+            app(prog_name="ostiary")
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else int(end.code is not None)
         # Here and not at the interpreter's end, where a full disk is a traceback.
