@@ -38,6 +38,13 @@ def server() -> Iterator[RunningVault]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def no_permits() -> None:
+    """Take back what the test before gave and nobody used."""
+    while STEP.permits.acquire(blocking=False):
+        pass
+
+
 @pytest.fixture
 def api(server: RunningVault) -> WorkflowApi:
     return WorkflowApi(server)
