@@ -206,7 +206,7 @@ def test_servers_are_told_apart(
 
 def test_a_server_that_fails_is_left_alone_for_a_while(gateway: Any, pool: Pool) -> None:
     headers = {**MODERN, **proof(gateway.environment)}
-    replies = [post(pool, "missing", request("tools/list"), headers) for _ in range(4)]
+    replies = [post(pool, "broken", request("tools/list"), headers) for _ in range(4)]
     last = replies[-1]
     assert (last.status, code(last)) == (503, "server_unavailable")
     assert int(last.headers["retry-after"]) >= 1
