@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 # No deadline: tests must not depend on how fast the machine is.
 settings.register_profile("default", deadline=None, max_examples=100)
-# Always the same examples where a change is judged: it is not to fail for what others find.
+# Where a change is judged the examples are the same each time: it fails for what it did.
 settings.register_profile(
     "ci",
     deadline=None,
