@@ -23,7 +23,7 @@ settings.register_profile("default", deadline=None, max_examples=100)
 settings.register_profile(
     "ci",
     deadline=None,
-    max_examples=100,
+    max_examples=200,
     derandomize=True,
     suppress_health_check=[HealthCheck.too_slow],
 )

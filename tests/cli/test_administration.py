@@ -272,12 +272,14 @@ def test_audit_filters_by_agent_resource_and_outcome(served: Any, maker: Any) ->
     assert "denied, no policy allows retrieve on pay/live" in table
 
 
-def test_audit_verify_says_that_the_log_is_whole(served: Any) -> None:
-    assert served.run("vault", "put", "in/the-log", stdin=b"x").code == 0
+def test_audit_verify_says_that_the_log_is_whole(served: Any, maker: Any) -> None:
+    with client(served, "maker") as vault:
+        for _ in range(10):
+            vault.retrieve("lent/one")
     verified = served.run("vault", "audit", "--verify", "--json")
     assert verified.code == 0
     assert verified.document["valid"] is True
-    assert verified.document["entries"] >= 1
+    assert verified.document["entries"] > 10
     assert "whole" in served.run("vault", "audit", "--verify").err
 
 

@@ -86,7 +86,7 @@ def test_help_says_something_of_every_command_and_parameter() -> None:
             assert parameter.help, (words, parameter.name)
 
 
-def test_a_command_loads_its_own_branch_alone(tmp_path: Path) -> None:
+def test_a_command_loads_its_own_branch_alone() -> None:
     """The whole tree takes twice as long, at every command."""
 
     def branches(*words: str) -> list[str]:
